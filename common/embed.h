@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * embed - put a file of the source tree into the program, as a C string.
+ *
+ *	EMBED(issue_lua, "api/issue.lua");  ->  extern const char issue_lua[];
+ *
+ * NUL-terminated.  The Makefile lists such files as prerequisites of the
+ * object that embeds them; the compiler does not see them.
+ */
+#ifndef COMMON_EMBED_H
+#define COMMON_EMBED_H
+
+#define EMBED(name, path)                                   \
+	__asm__(".pushsection .rodata\n"                    \
+		".global " #name "\n" #name ":\n"           \
+		".incbin \"" path "\"\n.byte 0\n"           \
+		".popsection\n");                           \
+	extern const char name[]
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pool - a bounded set of warm connections, lent to threads in FIFO order.
+ *
+ * A connection has one owner: the pool while it is idle, the caller from the
+ * moment it is lent until pool_release().  `active` are lent, `idle` are
+ * connected and not lent, `total` = active + idle never passes max_active;
+ * connections being opened count towards that bound but not into `total`.
+ *
+ * Who waits, waits in one queue: a newcomer never takes an idle connection
+ * while somebody queues, and a returned connection is handed to the head of
+ * the queue under the pool's lock.  Threads that may block use
+ * pool_acquire(); threads that must not (the HTTP event loops) place a
+ * struct pool_waiter in the same queue and are told through an inbox's
+ * eventfd.  Nobody but the pool's own threads ever opens, checks or closes a
+ * connection.
+ *
+ * The semantics are HikariCP's and commons-pool2's where users rely on them
+ * (facts/resilience.md 1, 2) and better where those hurt people (6.1, 6.3):
+ * no barging, exact counters, an error that names its cause, a bounded
+ * queue, jittered reconnects in parallel, fail fast while the server is down.
+ *
+ * Every function may be called from any thread.
+ */
+#ifndef COMMON_POOL_H
+#define COMMON_POOL_H
+
+#include "common/compiler.h"
+#include "common/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pool; /* opaque; see pool.c */
+
+/*
+ * What the pool does to a connection; called without the pool's lock, by its
+ * own threads only, each call with its own connection.
+ */
+struct pool_methods {
+	/* Connect.  Must return by deadline_ns.  0 and *ret, or -kind. */
+	int (*open)(void *ctx, int64_t deadline_ns, void **ret,
+		struct error *err);
+	void (*close)(void *ctx, void *resource);
+	/* Is this idle connection still good?  0, or -kind: it is closed. */
+	int (*check)(void *ctx, void *resource, int64_t deadline_ns,
+		struct error *err);
+};
+
+/* Plain values, each as its configuration key says; 0 = off for the times. */
+struct pool_config {
+	const char *name;     /* "redis", in messages and tags; static */
+	size_t max_active;    /* >= 1 */
+	size_t max_idle;
+	size_t min_idle;
+	size_t max_waiters;
+	size_t max_opening;   /* parallel connects, 1..8 */
+	int64_t max_wait_ns;
+	int64_t connect_timeout_ns;
+	int64_t validation_timeout_ns;
+	int64_t max_lifetime_ns;
+	int64_t idle_timeout_ns;
+	int64_t keepalive_ns;
+	int64_t leak_threshold_ns;
+};
+
+/* A lent connection. */
+struct pool_entry {
+	void *resource;
+	/* the rest is the pool's */
+};
+
+enum pool_return {
+	POOL_REUSE,   /* nothing is unread or in flight on it */
+	POOL_DESTROY, /* anything else: timed out, cancelled, broken */
+};
+
+/*
+ * What happened, for metrics and logs.  Called without the lock.  Any member
+ * may be NULL.
+ */
+struct pool_observer {
+	void *ctx;
+	void (*acquired)(void *ctx, int64_t waited_ns, enum error_kind outcome);
+	void (*released)(void *ctx, int64_t held_ns);
+	void (*opened)(void *ctx, int64_t took_ns, const struct error *err);
+	void (*closed)(void *ctx, const char *reason); /* "passed max-lifetime" */
+	void (*leak)(void *ctx, const char *holder, int64_t held_ns, bool over);
+};
+
+/*
+ * Start the pool's threads (one keeper, up to max_opening openers) and begin
+ * to fill min_idle.  Never waits for a connection.  `methods` and `observer`
+ * are borrowed and must outlive the pool; observer may be NULL.
+ */
+struct pool *pool_new(const struct pool_config *config,
+	const struct pool_methods *methods, void *ctx,
+	const struct pool_observer *observer);
+
+/*
+ * Stop lending: waiters and later acquirers get ERROR_CLOSED, lent
+ * connections are waited for until `deadline_ns`.  True when all came back.
+ */
+bool pool_drain(struct pool *pool, int64_t deadline_ns);
+
+/* Every connection must be back (pool_drain() said so).  NULL is a no-op. */
+void pool_free(struct pool *pool);
+
+/*
+ * Borrow, waiting no longer than `deadline_ns` or max_wait, whichever is
+ * nearer.  `holder` names the borrower in errors and leak reports (static).
+ * 0 and *ret set, or with *ret untouched:
+ *   ERROR_EXHAUSTED        none came free in time
+ *   ERROR_CONNECT_FAILING  there is none and the server is known down
+ *   ERROR_SUSPENDED, ERROR_QUEUE_FULL, ERROR_CLOSED
+ * err->msg reads "Unable to acquire connection from pool: redis, timed out
+ * after 500ms (total=10, active=10, idle=0, waiting=37, oldestWait=498ms,
+ * reason=EXHAUSTED)", its counters taken under the lock at that moment.
+ */
+int pool_acquire(struct pool *pool, const char *holder, int64_t deadline_ns,
+	struct pool_entry **ret, struct error *err) NODISCARD;
+
+/* Give it back; *entry becomes NULL. */
+void pool_release(struct pool *pool, struct pool_entry **entry,
+	enum pool_return how);
+
+/* ---- for threads that must not block ---- */
+
+/*
+ * Where one event loop hears of its grants.  Made by the loop, which polls
+ * pool_inbox_fd() for reading and calls pool_inbox_take() until NULL.
+ */
+struct pool_inbox;
+struct pool_inbox *pool_inbox_new(void);
+void pool_inbox_free(struct pool_inbox *inbox); /* nothing may be queued */
+int pool_inbox_fd(const struct pool_inbox *inbox);
+
+/* A place in the queue; embedded in the request that waits. */
+struct pool_waiter {
+	struct pool_waiter *prev, *next; /* the pool's */
+	struct pool_inbox *inbox;        /* the pool's */
+	const char *holder;              /* the pool's */
+	int64_t since_ns;                /* the pool's */
+	enum {
+		POOL_WAITER_OUT,     /* in no queue */
+		POOL_WAITER_QUEUED,
+		POOL_WAITER_GRANTED, /* entry is lent to the inbox's owner */
+		POOL_WAITER_FAILED,  /* err says why */
+	} state;
+	struct pool_entry *entry;
+	struct error err;
+};
+
+/* Next answered waiter (GRANTED or FAILED), or NULL; FIFO. */
+struct pool_waiter *pool_inbox_take(struct pool_inbox *inbox);
+
+/*
+ * Like pool_acquire() without waiting: 0 and *ret lent at once; or
+ * -ERROR_BUSY and the waiter has a place in the queue (its owner watches the
+ * deadline and calls pool_cancel()); or another error and it has none.
+ * max_wait is the owner's to watch as well.
+ */
+int pool_request(struct pool *pool, struct pool_waiter *waiter,
+	struct pool_inbox *inbox, const char *holder, struct pool_entry **ret,
+	struct error *err) NODISCARD;
+
+/*
+ * Leave the queue.  True: the place is given up, and *err (unless NULL) is
+ * the error pool_acquire() would have returned after this wait.  False: it
+ * had been answered already and is still to come out of the inbox.
+ */
+bool pool_cancel(struct pool *pool, struct pool_waiter *waiter,
+	struct error *err);
+
+/* ---- for operators ---- */
+
+struct pool_snapshot {
+	size_t total, active, idle, opening, waiting, max, min;
+	int64_t oldest_wait_ns;
+	uint64_t timeouts, opened, open_failed, closed;
+	bool suspended, failing; /* failing: the last connect failed */
+	int64_t last_error_age_ns; /* -1 when there was none */
+	struct error last_error;
+};
+
+/* One consistent cut: active + idle == total. */
+void pool_snapshot(struct pool *pool, struct pool_snapshot *ret);
+
+/* At most `max` holders, longest first; returns how many were written. */
+struct pool_holder {
+	const char *holder;
+	int64_t held_ns;
+};
+size_t pool_holders(struct pool *pool, struct pool_holder *ret, size_t max);
+
+/* Apply at once, growing or shrinking; lent ones are closed on return. */
+void pool_configure(struct pool *pool, const struct pool_config *config);
+
+/* While suspended nobody is lent a connection; waiters keep their deadlines. */
+void pool_suspend(struct pool *pool);
+void pool_resume(struct pool *pool);
+
+/* Replace every connection: idle ones now, lent ones when they come back. */
+void pool_evict_all(struct pool *pool, const char *reason);
+
+/* True once a first connection has been opened. */
+bool pool_has_connected(struct pool *pool);
+
+#endif

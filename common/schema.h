@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * schema - numbered migrations (common/schema/NNNN_name.sql), applied once.
+ *
+ * Any daemon may apply them: each migration runs in one transaction under an
+ * advisory lock and leaves a row in schema_migration.
+ */
+#ifndef COMMON_SCHEMA_H
+#define COMMON_SCHEMA_H
+
+#include "common/compiler.h"
+
+struct error;
+struct pg_conn;
+struct pg_wait;
+
+/* Bring the schema to the newest version; *ret_applied counts new ones. */
+int schema_migrate(struct pg_conn *conn, const struct pg_wait *wait,
+	int *ret_applied, struct error *err) NODISCARD;
+
+/* The version this program knows. */
+int schema_version(void);
+
+#endif
