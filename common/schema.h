@@ -10,6 +10,16 @@
 
 #include "common/compiler.h"
 
+/*
+ * Keys of pg_advisory_xact_lock(bigint).  A positive key is a coupon id: held
+ * by the transaction that creates the event and by the one that finally says
+ * EVENT_UNKNOWN of it.
+ */
+enum schema_lock {
+	SCHEMA_LOCK_MIGRATION = -1,
+	SCHEMA_LOCK_PUBLISHER = -2, /* the api that re-publishes events */
+};
+
 struct error;
 struct pg_conn;
 struct pg_wait;
