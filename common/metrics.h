@@ -3,9 +3,9 @@
  * metrics - counters, timers and gauges, cheap to write, summed at scrape.
  *
  * A series is created once, at start where possible (an HPA that reads a
- * missing series refuses to scale), and lives as long as the process.
- * Writing is lock-free: every thread adds to a shard of its own.  Reading
- * (scrapes) takes the registry's lock, which writers never do.
+ * missing series refuses to scale), and lives as long as the registry.
+ * Writing is lock-free: every thread adds to a shard of its own.  Any thread,
+ * except where a function says otherwise.
  *
  * Names are Micrometer's ("redis.connection.acquire"); their Prometheus
  * spelling is derived from kind and base unit as Micrometer does
@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct metrics; /* the registry */
 struct counter;
@@ -27,16 +28,31 @@ struct timer;
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_TIMER };
 
 /*
- * What a family is; one static const row per family, in the module that
- * feeds it.  docs/metrics.md is generated from the families registered.
+ * What a family is: one static const row per family, in the module that feeds
+ * it, placed with METRIC_FAMILY so that docs/metrics.md finds it:
+ *
+ *	static const struct metric_family sold METRIC_FAMILY = {
+ *		.name = "coupon.sold",
+ *		.kind = METRIC_COUNTER,
+ *		.description = "Coupons sold.",
+ *		.tags = "outcome",
+ *	};
+ *
+ * An array of rows takes the attribute as well.  Two modules may feed the
+ * same family, each with a row of its own; the rows must then be equal.
  */
 struct metric_family {
-	const char *name;        /* "coupon.issue" */
+	const char *name; /* "coupon.issue" */
 	enum metric_kind kind;
-	const char *base_unit;   /* "connections", "bytes", "" */
+	/* Part of the Prometheus name: "bytes"; NULL or "" for none, as
+	 * hikaricp.connections.active has.  Timers are seconds. */
+	const char *base_unit;
 	const char *description; /* one sentence with its full stop */
 	bool histogram;          /* timers: buckets in the Prometheus text */
+	const char *tags;        /* keys, for the document: "pool, state" */
 };
+#define METRIC_FAMILY \
+	__attribute__((section("metric_families"), used, aligned(16)))
 
 struct metric_tag {
 	const char *key; /* static */
@@ -54,7 +70,8 @@ void metrics_free(struct metrics *metrics);
 
 /*
  * The series of `family` with these tags; made on the first call, the same
- * one again on later calls.  Never NULL (out of memory aborts: start-up).
+ * one again on later calls, whatever the order of the tags.  Takes a lock:
+ * keep the pointer.  Never NULL (out of memory aborts: start-up).
  */
 struct counter *metrics_counter(struct metrics *metrics,
 	const struct metric_family *family, const struct metric_tag *tags);
@@ -70,22 +87,25 @@ uint64_t timer_count(const struct timer *timer);
 /*
  * Gauges are read at scrape: a collector is called once per scrape and emits
  * any number of values, so that values of one snapshot stay together
- * (active + idle == total).  It must not block on anything but short locks.
+ * (active + idle == total).  It must not block on anything but short locks,
+ * and several scrapes may be inside it at once.
  */
 struct metrics_sink;
 typedef void metrics_collect_fn(void *arg, struct metrics_sink *sink);
 void metrics_collector(struct metrics *metrics, metrics_collect_fn *collect,
 	void *arg);
-/* Take a collector away again; when it returns, no scrape is inside it. */
+/* Take a collector away again; when it returns, no scrape is inside it.  Not
+ * from within a collector. */
 void metrics_collector_remove(struct metrics *metrics,
 	metrics_collect_fn *collect, void *arg);
 
-/* Only inside a collector.  A METRIC_COUNTER family may be emitted as well. */
+/* Only inside a collector; gauges and counters.  A series emitted twice in one
+ * scrape, or created as well, counts once. */
 void metrics_emit(struct metrics_sink *sink, const struct metric_family *family,
 	const struct metric_tag *tags, double value);
 
 /*
- * Renderings.  Both return a malloc'ed, NUL-terminated text.
+ * Renderings: a malloc'ed, NUL-terminated text, or NULL when out of memory.
  * prometheus: text 0.0.4, or OpenMetrics 1.0 when `openmetrics`; only the
  * families in `included` (comma-separated Prometheus names) unless NULL.
  */
@@ -98,5 +118,8 @@ char *metrics_names_json(struct metrics *metrics);
 struct error;
 int metrics_one_json(struct metrics *metrics, const char *name,
 	const char *const *tags, size_t n_tags, char **ret, struct error *err);
+
+/* docs/metrics.md, as committed: every METRIC_FAMILY row of the program. */
+void metrics_print_markdown(FILE *out);
 
 #endif
