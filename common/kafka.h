@@ -9,23 +9,38 @@
 #include "common/compiler.h"
 
 #include <librdkafka/rdkafka.h>
-#include <stdint.h>
+#include <stddef.h>
 
 struct error;
-struct metrics;
 struct settings;
 
 enum kafka_role { KAFKA_PRODUCER, KAFKA_CONSUMER, KAFKA_ADMIN };
 
 /*
- * A configuration with bootstrap servers, our defaults for the role
- * (docs/architecture.md says why each) and kafka.properties.* on top.
- * librdkafka's log lines go to ours.  `opaque` is what callbacks get.
- * -ERROR_CONFIG_INVALID names the property librdkafka refused; a property of
- * the other role (a consumer's in the producer) is left out silently.
+ * A configuration with bootstrap servers, our defaults for the role (kafka.c
+ * says why each), kafka.properties.* on top, and above those the few that our
+ * guarantees stand on.  librdkafka's log lines go to ours.  `opaque` is what
+ * callbacks get.
+ * -ERROR_CONFIG_INVALID names the property librdkafka refused, or one that
+ * has a key of its own (group.id).  A property of the other role (a
+ * consumer's in the producer) changes nothing and is not complained about; a
+ * known one that this librdkafka is too old for is left out.
  */
 int kafka_conf_new(const struct settings *settings, enum kafka_role role,
 	void *opaque, rd_kafka_conf_t **ret, struct error *err) NODISCARD;
+
+/*
+ * rd_kafka_new(): takes *conf, which becomes NULL on success and is destroyed
+ * on failure (-ERROR_CONFIG_INVALID: librdkafka refused the combination).
+ */
+int kafka_open(enum kafka_role role, rd_kafka_conf_t **conf, rd_kafka_t **ret,
+	struct error *err) NODISCARD;
+
+/*
+ * Brokers that are connected, out of the statistics that librdkafka hands to
+ * stats_cb every second; -1 when `json` cannot be read.
+ */
+int kafka_brokers_up(const char *json, size_t len);
 
 /* For --check: would librdkafka take kafka.properties.*? */
 int kafka_check(const struct settings *settings, struct error *err) NODISCARD;
