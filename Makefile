@@ -76,7 +76,7 @@ endif
 
 # Probing the compiler and pkg-config costs forks; targets that only call a
 # script (run, stop, help ...) and make's re-reads do without.
-SCRIPT_GOALS := help run stop status logs clean setup setup-test
+SCRIPT_GOALS := help run test test-all status logs stop setup clean
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(SCRIPT_GOALS),$(MAKECMDGOALS)),all),)
 warn   += $(call cc-option,-Wduplicated-cond) $(call cc-option,-Wlogical-op) \
 	  $(call cc-option,-Wtrampolines) $(call cc-option,-Wbidi-chars=any)

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: MIT
+# local.mk - the targets that need servers; the work is in deploy/local.
+
+.PHONY: run test test-all status logs stop setup
+
+run:
+	@deploy/local/setup build run
+	@+$(MAKE) --no-print-directory all
+	@deploy/local/stack start
+	@deploy/local/demo
+
+status logs stop:
+	@deploy/local/stack $@
+
+setup:
+	@deploy/local/setup build run test lint bench
