@@ -24,14 +24,16 @@ struct redis_conn;
 struct redis_shards;
 struct settings;
 
-/* A Lua script: text embedded at build, called by its SHA-1. */
+/*
+ * A Lua script: text embedded at build, called by its SHA-1, which the first
+ * server to load it tells (so there is no SHA-1 of our own).  Whoever holds a
+ * connection may read it.
+ */
 struct redis_script {
 	const char *name;
 	const char *text;
-	char sha1[41]; /* filled by redis_scripts_init() */
+	char sha1[41];
 };
-/* Call once at start, before any connection. */
-void redis_scripts_init(struct redis_script *scripts, size_t n);
 
 /*
  * All of Redis as this process sees it: one shard (a standalone server)
@@ -44,8 +46,8 @@ struct redis_shards *redis_shards_new(const struct settings *settings,
 void redis_shards_free(struct redis_shards *shards);
 bool redis_shards_drain(struct redis_shards *shards, int64_t deadline_ns);
 /* Live: sizes and times. */
-void redis_shards_configure(struct redis_shards *shards,
-	const struct settings *settings);
+void redis_shards_configure(
+	struct redis_shards *shards, const struct settings *settings);
 
 /* The pool of the shard that holds this coupon's keys. */
 struct pool *redis_shard_pool(struct redis_shards *shards, int64_t coupon_id);
@@ -55,10 +57,10 @@ struct pool *redis_shards_pool_at(struct redis_shards *shards, size_t i);
 /* Server facts learned on connect: health, rebuild, warnings. */
 struct redis_server_info {
 	char version[32];
-	char run_id[48];      /* changes when the server restarts */
-	uint64_t generation;  /* counts changes of run_id seen */
-	bool could_forget;    /* no AOF, or appendfsync is not always */
-	bool could_evict;     /* maxmemory-policy is not noeviction */
+	char run_id[48];     /* changes when the server restarts */
+	uint64_t generation; /* counts changes of run_id seen */
+	bool could_forget;   /* no AOF, or appendfsync is not always */
+	bool could_evict;    /* maxmemory-policy is not noeviction */
 	bool connected_once;
 };
 void redis_server_info(struct redis_shards *shards, size_t shard,
