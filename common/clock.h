@@ -31,8 +31,8 @@ int clock_poll_timeout_ms(int64_t deadline_ns);
 void clock_format_rfc3339(int64_t unix_ms, char buf[CLOCK_RFC3339_SIZE]);
 
 /*
- * RFC 3339 with any offset and 0..9 fractional digits (cut to milliseconds).
- * 0 and *ret_ms set, or -ERROR_BAD_INPUT with *ret_ms untouched.
+ * RFC 3339 with any offset and 0..9 fractional digits (cut to milliseconds);
+ * no leap second, as unix time has none.  0 and *ret_ms set, or -ERROR_BAD_INPUT with *ret_ms untouched.
  */
 int clock_parse_rfc3339(const char *text, int64_t *ret_ms) NODISCARD;
 
