@@ -8,7 +8,8 @@
 #ifndef COMMON_LIFECYCLE_H
 #define COMMON_LIFECYCLE_H
 
-#include <stdbool.h>
+#include "common/compiler.h"
+
 #include <stdint.h>
 
 enum lifecycle_event {
@@ -18,15 +19,20 @@ enum lifecycle_event {
 };
 
 /*
- * Block signals (every later thread inherits it), ignore SIGPIPE, raise
- * RLIMIT_NOFILE to the hard limit, warn when that cannot hold `want_files`.
+ * Once, before any other thread: block signals (every later thread inherits
+ * it), ignore SIGPIPE, raise RLIMIT_NOFILE to the hard limit, warn when that
+ * cannot hold `want_files`, start the thread that takes the signals.
  */
 void lifecycle_init(uint64_t want_files);
 
+/* Each STOP and RELOAD is handed out once; STOP first. */
 enum lifecycle_event lifecycle_wait(int64_t deadline_ns);
 
+/* The same from inside the process; any thread, never an exit at once. */
+void lifecycle_request_reload(void);
+void lifecycle_request_stop(void);
+
 /* Names the calling thread ("http-0"; 15 characters) for logs, ps, gdb. */
-void thread_set_name(const char *fmt, ...)
-	__attribute__((format(printf, 1, 2)));
+void thread_set_name(const char *fmt, ...) PRINTF(1, 2);
 
 #endif

@@ -51,13 +51,14 @@ struct log_field {
 #define LOG_NUM(k, v)                                       \
 	((struct log_field){ .key = (k), .type = LOG_FIELD_NUM, \
 		.value.num = (double)(v) })
-/* error=<msg> reason=<kind>; use LOG_ERR alone or with further fields */
-#define LOG_ERR(err) LOG_STR("error", (err)->msg)
+/* Two fields, error="<sentence>" reason=<KIND>; include common/error.h. */
+#define LOG_ERR(err)                  \
+	LOG_STR("error", (err)->msg), \
+		LOG_STR("reason", error_name((err)->kind))
 
 /* State of one call site's rate limit; zero-initialised, static. */
 struct log_site {
-	_Atomic int64_t window_start_ns;
-	_Atomic uint32_t allowed;
+	_Atomic int64_t full_ns; /* when its allowance is whole again */
 	_Atomic uint32_t suppressed;
 };
 
@@ -74,10 +75,16 @@ struct log_site {
 #define LOG_INFO(...)  LOG_AT(LOG_LEVEL_INFO, __VA_ARGS__)
 #define LOG_DEBUG(...) LOG_AT(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
-/* Start the writer thread; before it lines go to stderr directly. */
+/*
+ * Start the writer thread; before that (and if it cannot be started) lines go
+ * to stderr directly.
+ */
 void log_start(enum log_level level, enum log_format format);
 
-/* Drain and stop the writer thread.  Logging goes on, directly. */
+/*
+ * Drain the ring and end the writer thread; a reader that takes nothing for
+ * a second loses the rest.  Logging goes on, directly.
+ */
 void log_stop(void);
 
 /* Live. */
@@ -85,6 +92,7 @@ void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 
 bool log_is_enabled(enum log_level level);
+/* `site` may be NULL: no limit.  `fields` ends with a NULL key. */
 void log_write(struct log_site *site, enum log_level level,
 	const char *message, const struct log_field *fields);
 
