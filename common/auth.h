@@ -12,7 +12,10 @@ enum auth_result {
 	AUTH_WRONG,   /* 403 */
 };
 
-/* Compared in constant time.  NULL token: off; NULL header: missing. */
+/*
+ * Compared in constant time.  No token (NULL, ""): off.  No header, or not of
+ * the form "Bearer ...": missing.  Stateless; any thread.
+ */
 enum auth_result auth_check(const char *token, const char *authorization);
 
 #endif
