@@ -153,6 +153,10 @@ const char *http_request_traceparent(const struct http_request *req);
 /* Memory that lives as long as the request, zeroed; NULL when out of it. */
 void *http_request_alloc(struct http_request *req, size_t size);
 
+/* The handler's own pointer, for its on_deadline; NULL until set. */
+void http_request_set_user(struct http_request *req, void *user);
+void *http_request_user(const struct http_request *req);
+
 /*
  * Called once if the deadline passes before a reply, on the loop's thread;
  * must reply.  Without it the kit answers 503 TIMEOUT UNKNOWN.
