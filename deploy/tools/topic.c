@@ -13,6 +13,7 @@
 #include "common/kafka.h"
 #include "common/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -84,8 +85,8 @@ find(const struct rd_kafka_metadata *md, const char *topic)
 
 /* Partitions that have a leader; -1 when there is no such topic. */
 static int
-count_partitions(struct client *client, const char *topic, int *ret,
-	struct error *err)
+count_partitions(
+	struct client *client, const char *topic, int *ret, struct error *err)
 {
 	const struct rd_kafka_metadata *md CLEANUP(metadata_cleanup) = NULL;
 	int rc = fetch(client, &md, err);
@@ -100,8 +101,8 @@ count_partitions(struct client *client, const char *topic, int *ret,
 }
 
 static int
-await_partitions(struct client *client, const char *topic, int want,
-	struct error *err)
+await_partitions(
+	struct client *client, const char *topic, int want, struct error *err)
 {
 	const struct timespec pause = { .tv_nsec = 20 * NS_PER_MS };
 	int64_t deadline_ns = clock_now_ns() + TIMEOUT_NS;
@@ -167,8 +168,8 @@ await_result(struct client *client, struct error *err)
 			rd_kafka_event_DeleteTopics_result(event), &n);
 		break;
 	}
-	return n == 1 ? topic_error(results[0], err) :
-			error_set(err, ERROR_KAFKA_ERROR,
+	return n == 1 ? topic_error(results[0], err)
+		      : error_set(err, ERROR_KAFKA_ERROR,
 				"Kafka answered for %zu topics.", n);
 }
 
@@ -177,8 +178,8 @@ run_create(struct client *client, const struct request *req, struct error *err)
 {
 	char why[256];
 	int partitions = req->partitions > 0 ? req->partitions : 1;
-	rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(req->topic,
-		partitions, req->replication, why, sizeof(why));
+	rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(
+		req->topic, partitions, req->replication, why, sizeof(why));
 
 	if (topic == NULL)
 		return error_set(err, ERROR_BAD_INPUT, "%s", why);
@@ -219,8 +220,8 @@ run_alter(struct client *client, const struct request *req, struct error *err)
 
 	if (rc != 0 || have < 0)
 		return rc;
-	rd_kafka_NewPartitions_t *grown = rd_kafka_NewPartitions_new(req->topic,
-		(size_t)req->partitions, why, sizeof(why));
+	rd_kafka_NewPartitions_t *grown = rd_kafka_NewPartitions_new(
+		req->topic, (size_t)req->partitions, why, sizeof(why));
 	if (grown == NULL)
 		return error_set(err, ERROR_BAD_INPUT, "%s", why);
 	rd_kafka_CreatePartitions(client->rk, &grown, 1, NULL, client->queue);
@@ -264,8 +265,8 @@ print_topic(const struct rd_kafka_metadata_topic *topic)
 {
 	printf("Topic: %s\tPartitionCount: %d\tReplicationFactor: %d\n",
 		topic->topic, topic->partition_cnt,
-		topic->partition_cnt > 0 ? topic->partitions[0].replica_cnt :
-					   0);
+		topic->partition_cnt > 0 ? topic->partitions[0].replica_cnt
+					 : 0);
 	for (int i = 0; i < topic->partition_cnt; i++) {
 		const struct rd_kafka_metadata_partition *part =
 			&topic->partitions[i];
@@ -283,8 +284,8 @@ print_topic(const struct rd_kafka_metadata_topic *topic)
 }
 
 static int
-run_describe(struct client *client, const struct request *req,
-	struct error *err)
+run_describe(
+	struct client *client, const struct request *req, struct error *err)
 {
 	const struct rd_kafka_metadata *md CLEANUP(metadata_cleanup) = NULL;
 	int rc = fetch(client, &md, err);
@@ -292,8 +293,8 @@ run_describe(struct client *client, const struct request *req,
 	if (rc != 0)
 		return rc;
 	if (req->topic != NULL && find(md, req->topic) == NULL)
-		return req->if_exists ? 0 :
-					error_set(err, ERROR_NOT_FOUND,
+		return req->if_exists ? 0
+				      : error_set(err, ERROR_NOT_FOUND,
 						"Topic '%s' does not exist as "
 						"expected",
 						req->topic);
@@ -392,8 +393,8 @@ take_option(struct request *req, int option, struct error *err)
 	case 'p':
 		return parse_count("partitions", optarg, &req->partitions, err);
 	case 'r':
-		return parse_count("replication-factor", optarg,
-			&req->replication, err);
+		return parse_count(
+			"replication-factor", optarg, &req->replication, err);
 	case 'e':
 		req->if_exists = true;
 		return 0;
@@ -417,15 +418,15 @@ static int
 check(const struct request *req, struct error *err)
 {
 	if (req->bootstrap == NULL)
-		return error_set(err, ERROR_BAD_INPUT,
-			"--bootstrap-server is missing");
+		return error_set(
+			err, ERROR_BAD_INPUT, "--bootstrap-server is missing");
 	if (req->action == NULL)
 		return error_set(err, ERROR_BAD_INPUT,
 			"one of --create, --alter, --describe, --list, "
 			"--delete is needed");
 	if (req->action->needs_topic && req->topic == NULL)
-		return error_set(err, ERROR_BAD_INPUT,
-			"--%s needs --topic", req->action->name);
+		return error_set(err, ERROR_BAD_INPUT, "--%s needs --topic",
+			req->action->name);
 	if (req->action->needs_partitions && req->partitions == 0)
 		return error_set(err, ERROR_BAD_INPUT,
 			"--%s needs --partitions", req->action->name);
@@ -441,7 +442,7 @@ parse(int argc, char **argv, struct request *req, struct error *err)
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): before any thread */
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (option == 'h') {
-			fputs(usage, stdout);
+			(void)fputs(usage, stdout);
 			exit(EXIT_SUCCESS); /* NOLINT(concurrency-mt-unsafe) */
 		}
 		int rc = take_option(req, option, err);
@@ -449,8 +450,8 @@ parse(int argc, char **argv, struct request *req, struct error *err)
 			return rc;
 	}
 	if (optind < argc)
-		return error_set(err, ERROR_BAD_INPUT, "unexpected: %s",
-			argv[optind]);
+		return error_set(
+			err, ERROR_BAD_INPUT, "unexpected: %s", argv[optind]);
 	return check(req, err);
 }
 
@@ -468,6 +469,7 @@ run(const struct request *req, struct error *err)
 	if (rc != 0)
 		return rc;
 	client.queue = rd_kafka_queue_new(client.rk);
+	assert(req->action != NULL); /* check() saw to it */
 	rc = req->action->run(&client, req, err);
 	rd_kafka_queue_destroy(client.queue);
 	rd_kafka_destroy(client.rk);
