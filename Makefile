@@ -113,7 +113,7 @@ ALL_OBJ  := $(call obj,$(common_SRC) $(api_SRC) $(consumer_SRC) $(tool_SRC) \
 		$(bench_SRC) $(test_SRC) $(support_SRC))
 
 
-.PHONY: all build-all check headers docs docs-check lint format help install dist \
+.PHONY: all build-all check tests headers docs docs-check lint format help install dist \
 	clean fuzz FORCE
 all: $(BINS)
 
@@ -161,7 +161,9 @@ $(O)/flags: FORCE
 build-all: all $(COMMON) $(API) $(CONSUMER) $(TESTS) $(BENCHES) headers
 
 check: $(TESTS) headers docs-check
-	@fail=0; for t in $(TESTS); do ./$$t || fail=1; done; exit $$fail
+	@deploy/test/unit $(TESTS)
+
+tests: $(TESTS)
 
 # Every header compiles alone: nobody depends on include order.
 headers: $(HEADERS:%.h=$(O)/%.hco)

@@ -5,17 +5,6 @@
 # $dir/api.yaml and $dir/consumer.yaml are copies to play with; an edit is
 # taken by `kill -HUP` or POST /actuator/refresh.
 
-# Prints the command line, one argument per line; the tests start more
-# daemons with it.
-daemon_command() { # api | consumer, PORT
-	printf '%s\n' "$bin/$1" --config "$dir/$1.yaml" \
-		--set "server.address=$address" --set "server.port=$2" \
-		--set "redis.port=$redis_port" \
-		--set "kafka.bootstrap-servers=127.0.0.1:$kafka_port" \
-		--set "datasource.url=postgresql://coupon@127.0.0.1:$postgres_port/coupon" \
-		--set "admin.token-file=$dir/admin-token"
-}
-
 daemon_configure() { # api | consumer
 	if [ ! -s "$dir/admin-token" ]; then
 		(umask 077 && head -c 24 /dev/urandom | base64 | tr '+/' '-_' \
@@ -25,11 +14,22 @@ daemon_configure() { # api | consumer
 	cp --update "$root/$1/$1.yaml" "$dir/$1.yaml"
 }
 
+# Prints the command line, one argument per line; the tests start more
+# daemons with it.
+daemon_command() { # api | consumer, PORT
+	daemon_configure "$1"
+	printf '%s\n' "$bin/$1" --config "$dir/$1.yaml" \
+		--set "server.address=$address" --set "server.port=$2" \
+		--set "redis.port=$redis_port" \
+		--set "kafka.bootstrap-servers=127.0.0.1:$kafka_port" \
+		--set "datasource.url=postgresql://coupon@127.0.0.1:$postgres_port/coupon" \
+		--set "admin.token-file=$dir/admin-token"
+}
+
 daemon_start() { # api | consumer
 	local port command
 	port=$(port_of "$1")
 	require_free_port "$1" "$port" "LOCAL_${1^^}_PORT"
-	daemon_configure "$1"
 	mapfile -t command < <(daemon_command "$1" "$port")
 	launch "$1" "${command[@]}"
 }

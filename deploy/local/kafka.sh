@@ -47,10 +47,7 @@ kafka_start() {
 kafka_wait() {
 	# It opens the port only when it is ready to serve.
 	wait_until kafka 60 "its port" is_listening "$kafka_port"
-	if [ ! -x "$bin/coupon-topic" ]; then
-		say kafka "no topics: $bin/coupon-topic is not built"
-		return
-	fi
+	[ -x "$bin/coupon-topic" ] || die "$bin/coupon-topic: run make first"
 	kafka_topic_exists coupon-issue-requests 3
 	kafka_topic_exists coupon-issue-requests.dlq 1
 }

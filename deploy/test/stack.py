@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""The servers of deploy/local, in a directory and on ports of their own.
+
+A block of ports is held by listening on its first one: the kernel frees it
+however the run ends, so two runs never share a block, and a directory whose
+block is free was left behind by a run that was killed.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "deploy/local/stack"
+DIRECTORY = ROOT / "build/test"
+BLOCK = 20  # ports per stack
+FIRST, LAST = (
+    int(port) for port in os.environ.get("TEST_PORTS", "21000-31999").split("-")
+)
+
+
+def _listen(port):
+    """A listening socket, or None when the port is taken."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(("127.0.0.1", port))
+        sock.listen(1)
+        return sock
+    except OSError:
+        sock.close()
+        return None
+
+
+def _is_free(port):
+    sock = _listen(port)
+    if sock:
+        sock.close()
+    return sock is not None
+
+
+class Stack:
+    """Redis, PostgreSQL and Kafka; further daemons are started with command()."""
+
+    def __init__(self):
+        _remove_leftovers()
+        self.base, self._lock = _take_block()
+        self.dir = _directory(self.base)
+        self.redis_port = self.base + 1
+        self.postgres_port = self.base + 2
+        self.kafka_port = self.base + 3
+        self.api_port = self.base + 5
+        self.consumer_port = self.base + 10
+        self.spare_port = self.base + 15
+        self.env = _environment(self.base)
+
+    def run(self, *arguments, check=True):
+        return subprocess.run(
+            [SCRIPT, *arguments], env=self.env, check=check, text=True,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=120,
+        )
+
+    def start(self, *names):
+        result = self.run("start", *names, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+    def stop(self, *names):
+        self.run("stop", *names)
+
+    def pid(self, name):
+        return int((self.dir / f"{name}.pid").read_text().split()[0])
+
+    def command(self, kind, port):
+        """The command line of one more api or consumer."""
+        return self.run("command", kind, str(port)).stdout.splitlines()
+
+    def tool(self, name, *arguments):
+        """Run one of our tools against this stack's Kafka."""
+        program = ROOT / f"build/release/bin/{name}"
+        result = subprocess.run(
+            [program, "--bootstrap-server", f"127.0.0.1:{self.kafka_port}",
+             *arguments], capture_output=True, text=True, timeout=60)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def admin_token(self):
+        return (self.dir / "admin-token").read_text().strip()
+
+    def close(self):
+        self.stop()
+        shutil.rmtree(self.dir)
+        self._lock.close()
+
+
+def _environment(base):
+    ports = {
+        "REDIS": base + 1, "POSTGRES": base + 2, "KAFKA": base + 3,
+        "KAFKA_CONTROLLER": base + 4, "API": base + 5, "CONSUMER": base + 10,
+    }
+    env = {k: v for k, v in os.environ.items() if not k.startswith("COUPON_")}
+    env.update({f"LOCAL_{k}_PORT": str(v) for k, v in ports.items()})
+    env["LOCAL_DIR"] = str(_directory(base))
+    return env
+
+
+def _directory(base):
+    return DIRECTORY / f"stack-{base}"
+
+
+def _take_block():
+    for base in range(FIRST, LAST - BLOCK + 2, BLOCK):
+        lock = _listen(base)
+        if lock and all(map(_is_free, range(base + 1, base + BLOCK))):
+            return base, lock
+        if lock:
+            lock.close()
+    raise RuntimeError(f"no {BLOCK} free ports in {FIRST}-{LAST}")
+
+
+def _remove_leftovers():
+    for directory in DIRECTORY.glob("stack-*"):
+        base = int(directory.name.removeprefix("stack-"))
+        lock = _listen(base)
+        if not lock:
+            continue  # in use by another run
+        subprocess.run([SCRIPT, "stop"], env=_environment(base), check=True,
+                       stdin=subprocess.DEVNULL, capture_output=True)
+        shutil.rmtree(directory)
+        lock.close()
