@@ -51,19 +51,21 @@ struct metric_family {
 	bool histogram;          /* timers: buckets in the Prometheus text */
 	const char *tags;        /* keys, for the document: "pool, state" */
 };
-#define METRIC_FAMILY \
+#define METRIC_FAMILY                                                          \
 	__attribute__((section("metric_families"), used, aligned(16)))
 
 struct metric_tag {
-	const char *key; /* static */
+	const char *key;   /* static */
 	const char *value; /* copied */
 };
 
 #define METRIC_TAGS_MAX 6
 /* METRIC_TAGS({"pool", "redis"}, {"state", "open"}) */
+/* clang-format off */
 #define METRIC_TAGS(...) \
 	(const struct metric_tag[]){ __VA_ARGS__, { NULL, NULL } }
 #define METRIC_NO_TAGS ((const struct metric_tag[]){ { NULL, NULL } })
+/* clang-format on */
 
 struct metrics *metrics_new(void);
 void metrics_free(struct metrics *metrics);
@@ -92,12 +94,12 @@ uint64_t timer_count(const struct timer *timer);
  */
 struct metrics_sink;
 typedef void metrics_collect_fn(void *arg, struct metrics_sink *sink);
-void metrics_collector(struct metrics *metrics, metrics_collect_fn *collect,
-	void *arg);
+void metrics_collector(
+	struct metrics *metrics, metrics_collect_fn *collect, void *arg);
 /* Take a collector away again; when it returns, no scrape is inside it.  Not
  * from within a collector. */
-void metrics_collector_remove(struct metrics *metrics,
-	metrics_collect_fn *collect, void *arg);
+void metrics_collector_remove(
+	struct metrics *metrics, metrics_collect_fn *collect, void *arg);
 
 /* Only inside a collector; gauges and counters.  A series emitted twice in one
  * scrape, or created as well, counts once. */
@@ -114,12 +116,14 @@ char *metrics_prometheus(struct metrics *metrics, bool openmetrics,
 
 /* Actuator's /metrics and /metrics/{name}?tag=k:v as JSON. */
 char *metrics_names_json(struct metrics *metrics);
-/* -ERROR_NOT_FOUND unknown name or no match; -ERROR_BAD_INPUT tag has no ':' */
+/* `tags` ends with NULL, NULL for none.
+ * -ERROR_NOT_FOUND unknown name or no match; -ERROR_BAD_INPUT tag has no ':' */
 struct error;
 int metrics_one_json(struct metrics *metrics, const char *name,
-	const char *const *tags, size_t n_tags, char **ret, struct error *err);
+	const char *const *tags, char **ret, struct error *err);
 
-/* docs/metrics.md, as committed: every METRIC_FAMILY row of the program. */
+/* docs/metrics.md, as committed: every METRIC_FAMILY row of the program.
+ * Aborts when two rows of one name differ. */
 void metrics_print_markdown(FILE *out);
 
 #endif
