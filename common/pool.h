@@ -4,8 +4,9 @@
  *
  * A connection has one owner: the pool while it is idle, the caller from the
  * moment it is lent until pool_release().  `active` are lent, `idle` are
- * connected and not lent, `total` = active + idle never passes max_active;
- * connections being opened count towards that bound but not into `total`.
+ * connected and could be lent now, `total` = active + idle.  Every connection
+ * that exists in any form, being opened or closed included, counts towards
+ * max_active; one that the pool checks counts as active meanwhile.
  *
  * Who waits, waits in one queue: a newcomer never takes an idle connection
  * while somebody queues, and a returned connection is handed to the head of
@@ -15,10 +16,10 @@
  * eventfd.  Nobody but the pool's own threads ever opens, checks or closes a
  * connection.
  *
- * The semantics are HikariCP's and commons-pool2's where users rely on them
- * (facts/resilience.md 1, 2) and better where those hurt people (6.1, 6.3):
- * no barging, exact counters, an error that names its cause, a bounded
- * queue, jittered reconnects in parallel, fail fast while the server is down.
+ * The semantics are those users know from HikariCP and commons-pool2, and
+ * better where those hurt people: no barging, exact counters, an error that
+ * names its cause, a bounded queue, jittered reconnects in parallel, failing
+ * fast while the server is down.
  *
  * Every function may be called from any thread.
  */
@@ -31,8 +32,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
-struct pool; /* opaque; see pool.c */
+struct pool;          /* opaque; see pool.c */
+struct pool_observer; /* what happened, told to metrics and logs */
 
 /*
  * What the pool does to a connection; called without the pool's lock, by its
@@ -40,22 +43,25 @@ struct pool; /* opaque; see pool.c */
  */
 struct pool_methods {
 	/* Connect.  Must return by deadline_ns.  0 and *ret, or -kind. */
-	int (*open)(void *ctx, int64_t deadline_ns, void **ret,
-		struct error *err);
+	int (*open)(
+		void *ctx, int64_t deadline_ns, void **ret, struct error *err);
 	void (*close)(void *ctx, void *resource);
 	/* Is this idle connection still good?  0, or -kind: it is closed. */
 	int (*check)(void *ctx, void *resource, int64_t deadline_ns,
 		struct error *err);
 };
 
-/* Plain values, each as its configuration key says; 0 = off for the times. */
+/*
+ * Plain values, each as its configuration key says; a time of 0 is "never",
+ * except the two timeouts, which must be positive.
+ */
 struct pool_config {
-	const char *name;     /* "redis", in messages and tags; static */
-	size_t max_active;    /* >= 1 */
-	size_t max_idle;
-	size_t min_idle;
+	const char *name;  /* "redis", in messages and tags; static */
+	size_t max_active; /* >= 1 */
+	size_t max_idle;   /* what comes back beyond it is closed */
+	size_t min_idle;   /* no more than max_idle and max_active */
 	size_t max_waiters;
-	size_t max_opening;   /* parallel connects, 1..8 */
+	size_t max_opening; /* parallel connects, 1..8; fixed at pool_new() */
 	int64_t max_wait_ns;
 	int64_t connect_timeout_ns;
 	int64_t validation_timeout_ns;
@@ -77,22 +83,9 @@ enum pool_return {
 };
 
 /*
- * What happened, for metrics and logs.  Called without the lock.  Any member
- * may be NULL.
- */
-struct pool_observer {
-	void *ctx;
-	void (*acquired)(void *ctx, int64_t waited_ns, enum error_kind outcome);
-	void (*released)(void *ctx, int64_t held_ns);
-	void (*opened)(void *ctx, int64_t took_ns, const struct error *err);
-	void (*closed)(void *ctx, const char *reason); /* "passed max-lifetime" */
-	void (*leak)(void *ctx, const char *holder, int64_t held_ns, bool over);
-};
-
-/*
- * Start the pool's threads (one keeper, up to max_opening openers) and begin
- * to fill min_idle.  Never waits for a connection.  `methods` and `observer`
- * are borrowed and must outlive the pool; observer may be NULL.
+ * Start the pool's threads (a keeper, max_opening + 1 workers) and begin to
+ * fill min_idle.  Never waits for a connection.  `methods`, `ctx` and
+ * `observer` are borrowed; observer may be NULL.  Out of memory aborts.
  */
 struct pool *pool_new(const struct pool_config *config,
 	const struct pool_methods *methods, void *ctx,
@@ -122,8 +115,8 @@ int pool_acquire(struct pool *pool, const char *holder, int64_t deadline_ns,
 	struct pool_entry **ret, struct error *err) NODISCARD;
 
 /* Give it back; *entry becomes NULL. */
-void pool_release(struct pool *pool, struct pool_entry **entry,
-	enum pool_return how);
+void pool_release(
+	struct pool *pool, struct pool_entry **entry, enum pool_return how);
 
 /* ---- for threads that must not block ---- */
 
@@ -138,12 +131,12 @@ int pool_inbox_fd(const struct pool_inbox *inbox);
 
 /* A place in the queue; embedded in the request that waits. */
 struct pool_waiter {
-	struct pool_waiter *prev, *next; /* the pool's */
-	struct pool_inbox *inbox;        /* the pool's */
-	const char *holder;              /* the pool's */
-	int64_t since_ns;                /* the pool's */
+	TAILQ_ENTRY(pool_waiter) link; /* the pool's, as the next three */
+	struct pool_inbox *inbox;
+	const char *holder;
+	int64_t since_ns;
 	enum {
-		POOL_WAITER_OUT,     /* in no queue */
+		POOL_WAITER_OUT, /* in no queue */
 		POOL_WAITER_QUEUED,
 		POOL_WAITER_GRANTED, /* entry is lent to the inbox's owner */
 		POOL_WAITER_FAILED,  /* err says why */
@@ -156,35 +149,37 @@ struct pool_waiter {
 struct pool_waiter *pool_inbox_take(struct pool_inbox *inbox);
 
 /*
- * Like pool_acquire() without waiting: 0 and *ret lent at once; or
- * -ERROR_BUSY and the waiter has a place in the queue (its owner watches the
- * deadline and calls pool_cancel()); or another error and it has none.
- * max_wait is the owner's to watch as well.
+ * Like pool_acquire() without waiting: 0 and waiter->entry is lent at once;
+ * or -ERROR_BUSY and the waiter has a place in the queue (its owner watches
+ * the deadline and max_wait, and calls pool_cancel()); or another error and
+ * it has none.  `inbox` hears of the grant, `holder` is static.
  */
 int pool_request(struct pool *pool, struct pool_waiter *waiter,
-	struct pool_inbox *inbox, const char *holder, struct pool_entry **ret,
+	struct pool_inbox *inbox, const char *holder,
 	struct error *err) NODISCARD;
 
 /*
- * Leave the queue.  True: the place is given up, and *err (unless NULL) is
- * the error pool_acquire() would have returned after this wait.  False: it
- * had been answered already and is still to come out of the inbox.
+ * Leave the queue.  True: the place is given up.  With `err` because the
+ * deadline passed: *err is what pool_acquire() would have said, and it counts
+ * as a timeout; with NULL because nothing is wanted any more.  False: it has
+ * been answered already and is still to come out of the inbox.
  */
-bool pool_cancel(struct pool *pool, struct pool_waiter *waiter,
-	struct error *err);
+bool pool_cancel(
+	struct pool *pool, struct pool_waiter *waiter, struct error *err);
 
 /* ---- for operators ---- */
 
 struct pool_snapshot {
 	size_t total, active, idle, opening, waiting, max, min;
 	int64_t oldest_wait_ns;
-	uint64_t timeouts, opened, open_failed, closed;
-	bool suspended, failing; /* failing: the last connect failed */
+	uint64_t timeouts; /* acquires that waited until their deadline */
+	uint64_t opened, open_failed, closed;
+	bool suspended, failing;   /* failing: the last connect failed */
 	int64_t last_error_age_ns; /* -1 when there was none */
 	struct error last_error;
 };
 
-/* One consistent cut: active + idle == total. */
+/* One consistent cut. */
 void pool_snapshot(struct pool *pool, struct pool_snapshot *ret);
 
 /* At most `max` holders, longest first; returns how many were written. */
@@ -194,10 +189,13 @@ struct pool_holder {
 };
 size_t pool_holders(struct pool *pool, struct pool_holder *ret, size_t max);
 
-/* Apply at once, growing or shrinking; lent ones are closed on return. */
+/* Apply at once, growing or shrinking; surplus lent ones close on return. */
 void pool_configure(struct pool *pool, const struct pool_config *config);
 
-/* While suspended nobody is lent a connection; waiters keep their deadlines. */
+/*
+ * While suspended nobody is lent a connection and none is opened; waiters
+ * queue and keep their deadlines.
+ */
 void pool_suspend(struct pool *pool);
 void pool_resume(struct pool *pool);
 
