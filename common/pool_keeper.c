@@ -9,6 +9,7 @@
  * configured, between 10 ms and 1 s.  Whatever expires may do so that late.
  */
 #include "common/clock.h"
+#include "common/lifecycle.h"
 #include "common/pool_internal.h"
 
 #include <assert.h>
@@ -159,6 +160,7 @@ pool_keeper_main(void *arg)
 	struct pool *pool = arg;
 	bool stopping = false;
 
+	thread_set_name("%.10s-keep", pool->name);
 	while (!stopping) {
 		pool_keep(pool);
 		mutex_lock(&pool->lock);

@@ -18,6 +18,7 @@
  * waits: it is the probe that ends the failing-fast.
  */
 #include "common/clock.h"
+#include "common/lifecycle.h"
 #include "common/pool_internal.h"
 
 #include <assert.h>
@@ -213,6 +214,7 @@ pool_worker_main(void *arg)
 {
 	struct pool *pool = arg;
 
+	thread_set_name("%.10s-work", pool->name);
 	mutex_lock(&pool->lock);
 	while (!pool_locked(pool)->stopping) {
 		struct pool_conn *conn = pool_work_take(pool, pool_now(pool));
