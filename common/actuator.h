@@ -45,7 +45,4 @@ void actuator_readiness(struct actuator *actuator, health_fn *fn, void *arg);
 extern const struct http_route actuator_routes[];
 extern const size_t actuator_n_routes;
 
-/* Process metrics (CPU, memory, threads, descriptors, start time, uptime). */
-void process_metrics_register(struct metrics *metrics);
-
 #endif
