@@ -19,6 +19,14 @@ BLOCK = 20  # ports per stack
 FIRST, LAST = (
     int(port) for port in os.environ.get("TEST_PORTS", "21000-31999").split("-")
 )
+# What `make test` was called with (WERROR=1 ...): a make that a test calls
+# must get the same, or it would build everything anew.
+VARIABLES = os.environ.get("MAKEFLAGS", "").partition("-- ")[2].split()
+# Without the test run's own make, and without a user's configuration.
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items()
+    if not name.startswith(("COUPON_", "LOCAL_", "MAKE", "MFLAGS"))
+}
 
 
 def _listen(port):
@@ -99,7 +107,7 @@ def _environment(base):
         "REDIS": base + 1, "POSTGRES": base + 2, "KAFKA": base + 3,
         "KAFKA_CONTROLLER": base + 4, "API": base + 5, "CONSUMER": base + 10,
     }
-    env = {k: v for k, v in os.environ.items() if not k.startswith("COUPON_")}
+    env = dict(ENVIRONMENT)
     env.update({f"LOCAL_{k}_PORT": str(v) for k, v in ports.items()})
     env["LOCAL_DIR"] = str(_directory(base))
     return env

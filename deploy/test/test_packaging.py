@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+"""What leaves the tree: installed files, the source archive, compose.yml."""
+
+import subprocess
+import tarfile
+
+from stack import ENVIRONMENT, ROOT, VARIABLES
+
+
+def run(*command, **env):
+    result = subprocess.run(
+        command, cwd=ROOT, env={**ENVIRONMENT, **env}, text=True, timeout=120,
+        stdin=subprocess.DEVNULL, capture_output=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_install_puts_everything_below_destdir(tmp_path):
+    run("make", "install", f"DESTDIR={tmp_path}", "PREFIX=/opt/coupon", *VARIABLES)
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")
+             if path.is_file()}
+    assert {"opt/coupon/sbin/api", "opt/coupon/sbin/consumer",
+            "opt/coupon/sbin/coupon-topic", "opt/coupon/etc/coupon/api.yaml",
+            "opt/coupon/etc/coupon/consumer.yaml"} <= found
+    for name in ("api", "consumer"):
+        run(f"{tmp_path}/opt/coupon/sbin/{name}", "--check", "--config",
+            f"{tmp_path}/opt/coupon/etc/coupon/{name}.yaml")
+        assert "0.1.0" in run(f"{tmp_path}/opt/coupon/sbin/{name}", "--version")
+
+
+def test_dist_holds_what_is_committed():
+    name = run("make", "--no-print-directory", "dist", *VARIABLES).split()[-1]
+    with tarfile.open(ROOT / name) as archive:
+        files = {path.partition("/")[2] for path in archive.getnames()}
+    assert {"Makefile", "api/issue.lua", "deploy/local/stack"} <= files
+
+
+def test_nothing_to_do_is_quick_and_does_nothing():
+    output = run("make", "all", *VARIABLES)
+    assert "CC" not in output and "LINK" not in output
+
+
+def test_help_names_every_target_a_user_needs():
+    output = run("make", "help")
+    for target in ("run", "test", "test-all", "lint", "fuzz", "install", "dist"):
+        assert target in output
+
+
+def test_compose_file_is_valid():
+    run("docker-compose", "-f", "deploy/compose.yml", "config", "-q",
+        COUPON_ADMIN_TOKEN="x")
