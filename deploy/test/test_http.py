@@ -414,7 +414,8 @@ def test_large_headers_are_refused(world):
 
 @pytest.mark.parametrize("data", [
     b"\r\n\r\n", b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/9.9\r\n\r\n",
-    b"\x00" * 1000, b"GET /%zz HTTP/1.1\r\nHost: t\r\n\r\n", b"POST " + b"/" * 70000])
+    b"\x00" * 1000, b"GET /%zz HTTP/1.1\r\nHost: t\r\n\r\n", b"POST " + b"/" * 70000],
+    ids=["blank", "no path", "tls", "version", "zeros", "escape", "endless path"])
 def test_garbage_does_not_hurt(world, data):
     try:
         raw(world.api.port, data)
