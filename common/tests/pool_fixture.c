@@ -2,12 +2,9 @@
 #include "common/tests/pool_fixture.h"
 
 #include "common/clock.h"
+#include "common/tests/unit.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
-
-#include <cmocka.h>
 
 static int64_t
 fake_now(void *arg)

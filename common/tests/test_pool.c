@@ -2,13 +2,10 @@
 /* The pool step by step: fake connections, a fake clock, no threads. */
 #include "common/clock.h"
 #include "common/tests/pool_fixture.h"
+#include "common/tests/unit.h"
 
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
-
-#include <cmocka.h>
 
 static int
 setup(void **state)

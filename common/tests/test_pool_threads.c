@@ -6,15 +6,12 @@
 #include "common/clock.h"
 #include "common/pool.h"
 #include "common/sync.h"
+#include "common/tests/unit.h"
 
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #define MAX_ACTIVE 4
 
