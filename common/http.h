@@ -61,19 +61,29 @@ typedef void http_handler(struct http_request *req);
 enum http_route_flags {
 	HTTP_ADMIN = 1 << 0,      /* needs the admin token */
 	HTTP_MANAGEMENT = 1 << 1, /* on the management port when there is one */
-	HTTP_JSON_BODY = 1 << 2,  /* body required: Content-Type application/json */
-	HTTP_NO_DEADLINE = 1 << 3,/* no request-timeout (management) */
+	HTTP_JSON_BODY =
+		1 << 2, /* body required: Content-Type application/json */
+	HTTP_NO_DEADLINE = 1 << 3, /* no request-timeout (management) */
 };
 
 struct http_route {
-	const char *method;   /* "GET" (serves HEAD too), "POST", "PUT" */
-	const char *template; /* "/api/coupons/{id}"; "{*rest}" takes the rest */
+	const char *method; /* "GET" (serves HEAD too), "POST", "PUT" */
+	const char
+		*template; /* "/api/coupons/{id}"; "{*rest}" takes the rest */
 	http_handler *handler;
 	unsigned flags;
 };
 
 /* ---- server ---- */
 
+/* Which routes a server has. */
+enum http_serve {
+	HTTP_SERVE_ALL,
+	HTTP_SERVE_BUSINESS,   /* those not HTTP_MANAGEMENT */
+	HTTP_SERVE_MANAGEMENT, /* only those */
+};
+
+/* Strings and routes are borrowed for the server's life. */
 struct http_config {
 	const char *address;
 	uint16_t port;
@@ -83,10 +93,11 @@ struct http_config {
 	size_t max_body_size;
 	int64_t request_timeout_ns; /* http_server_configure() changes it */
 	unsigned access_log_sample;
-	const char *admin_token; /* NULL: admin routes answer 404 */
-	const char *thread_name; /* "http" -> http-0, http-1 ... */
+	const char *admin_token;         /* NULL: admin routes answer 404 */
+	const char *thread_name;         /* "http" -> http-0, http-1 ... */
 	const struct http_route *routes; /* borrowed */
 	size_t n_routes;
+	enum http_serve serve;
 	struct metrics *metrics; /* http.server.requests goes here */
 	void *app;               /* http_request_app() */
 	/* Per loop, on its thread; may be NULL. */
@@ -131,14 +142,15 @@ struct http_loop *http_request_loop(const struct http_request *req);
 void *http_request_app(const struct http_request *req);
 const char *http_request_method(const struct http_request *req);
 /* The value of "{name}" in the template, percent-decoded; never NULL. */
-const char *http_request_path_param(const struct http_request *req,
-	const char *name);
+const char *http_request_path_param(
+	const struct http_request *req, const char *name);
 /* NULL when absent.  Nth of several: http_request_query_each(). */
-const char *http_request_query(const struct http_request *req, const char *name);
+const char *http_request_query(
+	const struct http_request *req, const char *name);
 void http_request_query_each(const struct http_request *req, const char *name,
 	void (*fn)(void *arg, const char *value), void *arg);
-const char *http_request_header(const struct http_request *req,
-	const char *name);
+const char *http_request_header(
+	const struct http_request *req, const char *name);
 /* NUL-terminated behind len bytes. */
 const char *http_request_body(const struct http_request *req, size_t *ret_len);
 /* clock_now_ns() scale; INT64_MAX for HTTP_NO_DEADLINE routes. */
@@ -166,16 +178,16 @@ void http_request_on_deadline(struct http_request *req, http_handler *fn);
 /* ---- replies: exactly one per request, in the handler or later ---- */
 
 /* Before the reply.  Both strings are copied. */
-void http_reply_header(struct http_request *req, const char *name,
-	const char *value);
+void http_reply_header(
+	struct http_request *req, const char *name, const char *value);
 void http_reply(struct http_request *req, unsigned status,
 	const char *content_type, const char *body, size_t len);
 /* Takes ownership of the malloc'ed body. */
 void http_reply_owned(struct http_request *req, unsigned status,
 	const char *content_type, char *body, size_t len);
 /* application/json; steals the reference. */
-void http_reply_json(struct http_request *req, unsigned status,
-	struct json_t *json);
+void http_reply_json(
+	struct http_request *req, unsigned status, struct json_t *json);
 
 /* application/problem+json in the client's language (common/problem.def). */
 struct problem_detail {

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * DESIGN
+ *
+ * One epoll instance per thread holds libmicrohttpd's own epoll descriptor,
+ * an eventfd for posts, the listener and whatever the user watches (Redis
+ * connections).  One turn:
+ *
+ *   wait -> dispatch events -> overdue requests -> MHD_run -> user's turn
+ *        -> MHD_run again, if the user's turn answered something
+ *
+ * so that replies found by a watch leave in the same turn, and the commands
+ * of all requests read in a turn are written by one user's turn.
+ *
+ * MHD_run() is called with something to do only, because libmicrohttpd's
+ * epoll loop blocks on exactly k*128 ready events unless its time-out is 0,
+ * which MHD_run() alone guarantees (libmicrohttpd 0.9.75 to 1.0.10).
+ *
+ * Waiting requests.  A suspended connection costs four system calls per
+ * request: out of the epoll set, a read that finds nothing, into the set
+ * again, and the event for that.  So a request that is not answered at once
+ * is first left as it is: libmicrohttpd then calls its handler again at every
+ * run ("polled").  Replies of a healthy Redis come within the millisecond
+ * HTTP_POLL_NS; who waits longer is suspended, which bounds what a run walks
+ * through when replies are slow.
+ */
+#include "common/error.h"
+#include "common/http_internal.h"
+#include "common/lifecycle.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define EVENTS_PER_TURN 128
+#define STOP_GRACE_NS NS_PER_S /* to write the last replies */
+
+/* ---- watches ---- */
+
+static int
+grow_watches(struct http_loop *loop, int fd, struct error *err)
+{
+	size_t n = loop->n_watches == 0 ? 64 : loop->n_watches;
+
+	while (n <= (size_t)fd)
+		n *= 2;
+	struct http_watch *watches =
+		realloc(loop->watches, n * sizeof(watches[0]));
+	if (watches == NULL)
+		return error_set(err, ERROR_NO_MEMORY, "no memory to watch fd");
+	memset(watches + loop->n_watches, 0,
+		(n - loop->n_watches) * sizeof(watches[0]));
+	loop->watches = watches;
+	loop->n_watches = n;
+	return 0;
+}
+
+int
+http_loop_watch(struct http_loop *loop, int fd, uint32_t events, http_fd_fn *fn,
+	void *arg, struct error *err)
+{
+	assert(fd >= 0);
+	if (events == 0) {
+		http_loop_unwatch(loop, fd);
+		return 0;
+	}
+	if ((size_t)fd >= loop->n_watches) {
+		int rc = grow_watches(loop, fd, err);
+		if (rc < 0)
+			return rc;
+	}
+	struct http_watch *watch = &loop->watches[fd];
+	bool is_new = watch->fn == NULL;
+	if (is_new || watch->events != events) {
+		uint32_t generation = watch->generation + (is_new ? 1 : 0);
+		struct epoll_event event = {
+			.events = events,
+			.data.u64 = (uint64_t)generation << 32 | (uint32_t)fd,
+		};
+		if (epoll_ctl(loop->epoll_fd,
+			    is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd,
+			    &event) != 0)
+			return error_set(err, ERROR_SYSTEM, "epoll_ctl: %s",
+				strerrordesc_np(errno));
+		watch->generation = generation;
+	}
+	watch->fn = fn;
+	watch->arg = arg;
+	watch->events = events;
+	return 0;
+}
+
+void
+http_loop_unwatch(struct http_loop *loop, int fd)
+{
+	if (fd < 0 || (size_t)fd >= loop->n_watches ||
+		loop->watches[fd].fn == NULL)
+		return;
+	loop->watches[fd].fn = NULL;
+	/* Fails only for a descriptor closed too early, which left the set. */
+	(void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
+static void
+dispatch(struct http_loop *loop, const struct epoll_event *event)
+{
+	size_t fd = (uint32_t)event->data.u64;
+	struct http_watch watch = loop->watches[fd];
+
+	/* An earlier event of this turn may have ended this watch. */
+	if (watch.fn != NULL && watch.generation == event->data.u64 >> 32)
+		watch.fn(watch.arg, event->events);
+}
+
+/* ---- posts ---- */
+
+void
+http_loop_wake(struct http_loop *loop)
+{
+	uint64_t one = 1;
+
+	/* Fails only when the counter is full: then it is awake anyway. */
+	ssize_t n = write(loop->wake_fd, &one, sizeof(one));
+	(void)n;
+}
+
+void
+http_loop_post(struct http_loop *loop, struct http_post *post)
+{
+	struct http_post *head = atomic_load(&loop->posts);
+
+	do
+		post->next = head;
+	while (!atomic_compare_exchange_weak(&loop->posts, &head, post));
+	if (head == NULL) /* else the wake-up of the first is on its way */
+		http_loop_wake(loop);
+}
+
+static void
+on_wake(void *arg, uint32_t events)
+{
+	struct http_loop *loop = arg;
+	struct http_post *oldest = NULL;
+	uint64_t count;
+
+	(void)events;
+	/* Before the list is taken, so that a later post wakes us again. */
+	ssize_t n = read(loop->wake_fd, &count, sizeof(count));
+	(void)n;
+	struct http_post *post = atomic_exchange(&loop->posts, NULL);
+	while (post != NULL) { /* newest first: turn it round */
+		struct http_post *next = post->next;
+
+		post->next = oldest;
+		oldest = post;
+		post = next;
+	}
+	while (oldest != NULL) {
+		post = oldest;
+		oldest = post->next;
+		post->fn(post);
+	}
+}
+
+/* ---- the turn ---- */
+
+static void
+on_mhd_ready(void *arg, uint32_t events)
+{
+	struct http_loop *loop = arg;
+
+	(void)events;
+	loop->mhd_ready = true;
+}
+
+/* Does libmicrohttpd have work that no descriptor announces? */
+static bool
+has_leftovers(struct http_loop *loop)
+{
+	MHD_UNSIGNED_LONG_LONG timeout_ms;
+
+	/* While requests are polled it always says so. */
+	return loop->n_polled == 0 &&
+	       MHD_get_timeout(loop->mhd, &timeout_ms) == MHD_YES &&
+	       timeout_ms == 0;
+}
+
+static void
+run_mhd(struct http_loop *loop)
+{
+	loop->mhd_ready = false;
+	loop->answered = false;
+	loop->late = 0;
+	MHD_run(loop->mhd);
+	if (loop->late > 0) /* queued in that run, written by this */
+		MHD_run(loop->mhd);
+	if (loop->n_polled > 0 && loop->now_ns >= loop->poll_until_ns)
+		loop->poll_until_ns = loop->now_ns + HTTP_POLL_NS;
+}
+
+static int64_t
+earliest(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Everything that is due by the clock; returns when it must be next. */
+static int64_t
+tick(struct http_loop *loop)
+{
+	int64_t next = earliest(http_conn_tick(loop), http_listen_tick(loop));
+
+	if (loop->server->config.next_deadline_ns != NULL)
+		next = earliest(next,
+			loop->server->config.next_deadline_ns(loop->user));
+	if (loop->timed != NULL)
+		next = earliest(next, loop->timed->deadline_ns);
+	if (loop->n_polled > 0)
+		next = earliest(next, loop->poll_until_ns);
+	return next;
+}
+
+static int
+wait_ms(struct http_loop *loop)
+{
+	int64_t next = tick(loop);
+
+	if (loop->answered || has_leftovers(loop))
+		return 0;
+	return next == INT64_MAX ? -1 : clock_poll_timeout_ms(next);
+}
+
+static void
+wait_and_dispatch(struct http_loop *loop, int timeout_ms)
+{
+	struct epoll_event events[EVENTS_PER_TURN];
+
+	atomic_store_explicit(&loop->busy_since_ns, 0, memory_order_relaxed);
+	int n = epoll_wait(loop->epoll_fd, events, EVENTS_PER_TURN, timeout_ms);
+	loop->now_ns = clock_now_ns();
+	atomic_store_explicit(
+		&loop->busy_since_ns, loop->now_ns, memory_order_relaxed);
+	for (int i = 0; i < n; i++)
+		dispatch(loop, &events[i]);
+}
+
+static void
+turn(struct http_loop *loop)
+{
+	wait_and_dispatch(loop, wait_ms(loop));
+	http_request_tick(loop);
+	if (loop->mhd_ready || loop->answered || has_leftovers(loop) ||
+		(loop->n_polled > 0 && loop->now_ns >= loop->poll_until_ns))
+		run_mhd(loop);
+	if (loop->server->config.turn != NULL) {
+		loop->now_ns = clock_now_ns();
+		loop->server->config.turn(loop->user);
+		if (loop->answered)
+			run_mhd(loop);
+	}
+}
+
+/* ---- life cycle ---- */
+
+static void
+start_user(struct http_loop *loop)
+{
+	struct http_server *server = loop->server;
+
+	loop->now_ns = clock_now_ns();
+	if (server->config.start_loop != NULL)
+		loop->user =
+			server->config.start_loop(server->config.app, loop);
+	mutex_lock(&server->lock);
+	server->n_started++;
+	cond_signal(&server->started);
+	mutex_unlock(&server->lock);
+}
+
+/*
+ * What was posted is run, the user answers what it holds and we what is left;
+ * then the replies get out.
+ */
+static void
+finish(struct http_loop *loop)
+{
+	struct http_server *server = loop->server;
+	int64_t deadline_ns = clock_now_ns() + STOP_GRACE_NS;
+
+	on_wake(loop, 0);
+	if (server->config.stop_loop != NULL)
+		server->config.stop_loop(loop->user);
+	http_request_fail_all(loop);
+	while ((atomic_load(&loop->in_flight) > 0 || loop->n_lingering > 0) &&
+		loop->now_ns < deadline_ns) {
+		run_mhd(loop);
+		wait_and_dispatch(loop, 1);
+	}
+}
+
+void *
+http_loop_thread(void *arg)
+{
+	struct http_loop *loop = arg;
+
+	thread_set_name("%s-%u", loop->server->config.thread_name, loop->index);
+	start_user(loop);
+	while (!atomic_load_explicit(
+		&loop->server->stopping, memory_order_acquire))
+		turn(loop);
+	finish(loop);
+	return NULL;
+}
+
+static struct MHD_Daemon *
+start_mhd(struct http_loop *loop)
+{
+	/*
+	 * MHD_ALLOW_SUSPEND_RESUME without the MHD_USE_ITC it carries: resumes
+	 * come from this thread and MHD_run() follows, so the wake-up (a write
+	 * and a read per resume) is for nobody.
+	 */
+	const unsigned flags =
+		MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET |
+		((unsigned)MHD_ALLOW_SUSPEND_RESUME & ~(unsigned)MHD_USE_ITC);
+
+	/* Its own limit never bites: http_listen.c keeps max_connections for
+	 * all loops together.  No time-outs of its own: http_conn.c. */
+	return MHD_start_daemon(flags, 0, NULL, NULL, http_intake_access, loop,
+		MHD_OPTION_NOTIFY_COMPLETED, http_intake_completed, loop,
+		MHD_OPTION_NOTIFY_CONNECTION, http_conn_notify, loop,
+		MHD_OPTION_CONNECTION_LIMIT,
+		loop->server->config.max_connections + 1,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_CONN_MEMORY,
+		MHD_OPTION_UNESCAPE_CALLBACK, http_intake_unescape, NULL,
+#if MHD_VERSION >= 0x00097701
+		MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1,
+#else
+		MHD_OPTION_STRICT_FOR_CLIENT, 1,
+#endif
+		MHD_OPTION_END);
+}
+
+static int
+watch_own(struct http_loop *loop, struct error *err)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(loop->mhd, MHD_DAEMON_INFO_EPOLL_FD);
+	int rc = http_loop_watch(
+		loop, info->epoll_fd, EPOLLIN, on_mhd_ready, loop, err);
+
+	if (rc == 0)
+		rc = http_loop_watch(
+			loop, loop->wake_fd, EPOLLIN, on_wake, loop, err);
+	if (rc == 0)
+		rc = http_listen_start(loop, err);
+	return rc;
+}
+
+int
+http_loop_init(struct http_loop *loop, struct http_server *server,
+	unsigned index, struct error *err)
+{
+	loop->server = server;
+	loop->index = index;
+	loop->wake_fd = -1;
+	loop->listen_fd = -1;
+	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (loop->epoll_fd >= 0)
+		loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (loop->wake_fd < 0)
+		return error_set(err, ERROR_SYSTEM, "event loop: %s",
+			strerrordesc_np(errno));
+	loop->mhd = start_mhd(loop);
+	if (loop->mhd == NULL)
+		return error_set(
+			err, ERROR_SYSTEM, "libmicrohttpd did not start");
+	int rc = http_listen_open(&server->config, &loop->listen_fd, err);
+	return rc < 0 ? rc : watch_own(loop, err);
+}
+
+static void
+close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+void
+http_loop_fini(struct http_loop *loop)
+{
+	if (loop->mhd != NULL)
+		MHD_stop_daemon(loop->mhd);
+	http_conn_fini(loop);
+	http_request_fini(loop);
+	close_fd(loop->listen_fd);
+	close_fd(loop->wake_fd);
+	close_fd(loop->epoll_fd);
+	free(loop->watches);
+}
+
+unsigned
+http_loop_index(const struct http_loop *loop)
+{
+	return loop->index;
+}
+
+int64_t
+http_loop_now_ns(const struct http_loop *loop)
+{
+	return loop->now_ns;
+}
+
+void *
+http_loop_user(const struct http_loop *loop)
+{
+	return loop->user;
+}
