@@ -33,6 +33,7 @@ struct pipeline;
 struct redisReply;
 struct redis_script;
 struct redis_shards;
+struct settings;
 
 #define REDIS_COMMAND_ARGS_MAX 16
 
@@ -49,9 +50,9 @@ typedef void redis_command_fn(struct redis_command *command,
 
 struct redis_command {
 	/* Set by the caller before pipeline_submit(). */
-	int64_t coupon_id;                   /* chooses the shard */
-	const struct redis_script *script;   /* EVALSHA this ... */
-	int n_keys;                          /* ... with argv[0..n_keys) as keys */
+	int64_t coupon_id;                 /* chooses the shard */
+	const struct redis_script *script; /* EVALSHA this ... */
+	int n_keys; /* ... with argv[0..n_keys) as keys */
 	int argc;
 	const char *argv[REDIS_COMMAND_ARGS_MAX]; /* the caller's memory */
 	size_t argvlen[REDIS_COMMAND_ARGS_MAX];
@@ -60,12 +61,16 @@ struct redis_command {
 	/* For the caller to read in done(). */
 	bool sent;       /* a copy may have reached Redis */
 	bool sent_twice; /* see DESIGN 5: only some replies can be trusted */
-	/* The pipeline's. */
+	/* The pipeline's, set by pipeline_submit(). */
 	struct pool_waiter waiter;
-	struct redis_command *prev, *next;
-	struct redis_lease *lease;
-	int64_t sent_at_ns;
-	unsigned state;
+	struct redis_command *prev, *next;           /* by deadline */
+	struct redis_command *line_prev, *line_next; /* waiting or failed */
+	struct redis_lease *lease;                   /* while in flight */
+	size_t place;                                /* on that lease */
+	unsigned char state;
+	unsigned char copies; /* how many may have reached Redis */
+	bool retried;
+	bool by_text; /* EVAL: Redis did not know the SHA-1 */
 };
 
 struct pipeline *pipeline_new(struct http_loop *loop,
@@ -73,8 +78,10 @@ struct pipeline *pipeline_new(struct http_loop *loop,
 /* Fails what is left with ERROR_CLOSED and gives the leases back. */
 void pipeline_free(struct pipeline *pipeline);
 
-/* Live; any thread. */
-struct settings;
+/*
+ * Live, for every pipeline of the process; any thread.  Call it before the
+ * first pipeline_new(), too.
+ */
 void pipelines_configure(const struct settings *settings);
 
 /* Never blocks, never calls done() before it returns. */

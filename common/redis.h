@@ -51,6 +51,9 @@ void redis_shards_configure(
 
 /* The pool of the shard that holds this coupon's keys. */
 struct pool *redis_shard_pool(struct redis_shards *shards, int64_t coupon_id);
+/* What redis_shards_new() was given. */
+struct redis_script *redis_shards_scripts(struct redis_shards *shards,
+	size_t *ret_count);
 size_t redis_shards_count(const struct redis_shards *shards);
 struct pool *redis_shards_pool_at(struct redis_shards *shards, size_t i);
 
