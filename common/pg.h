@@ -76,15 +76,24 @@ int pg_execute(struct pg_conn *conn, const struct pg_wait *wait,
 	const struct pg_statement *statement, const struct pg_params *params,
 	PGresult **ret, struct error *err) NODISCARD;
 
-/* Unprepared, no parameters, may hold several statements (BEGIN, DDL). */
+/*
+ * Unprepared, no parameters, may hold several statements (BEGIN, DDL); *ret
+ * is the last result.
+ */
 int pg_command(struct pg_conn *conn, const struct pg_wait *wait,
 	const char *sql, PGresult **ret, struct error *err) NODISCARD;
 
-/* How to give a connection back after `rc`: REUSE only if idle and clean. */
+/*
+ * How to give a connection back after `rc`: REUSE only if no transaction is
+ * open, no result unread, and nothing made it unsafe meanwhile.
+ */
 enum pool_return pg_verdict(struct pg_conn *conn, int rc);
 
 /* For CLEANUP(). */
 void pg_result_cleanup(PGresult **result);
+
+/* PostgreSQL counts microseconds from 2000-01-01T00:00:00Z. */
+#define PG_EPOCH_MS INT64_C(946684800000)
 
 /* Binary column readers; the column must be of that type and not NULL. */
 int64_t pg_int8(const PGresult *result, int row, int column);
@@ -109,6 +118,7 @@ void pg_array_int8(struct pg_array *array, int64_t value);
 void pg_array_int4(struct pg_array *array, int32_t value);
 void pg_array_text(struct pg_array *array, const char *value);
 void pg_array_timestamp_ms(struct pg_array *array, int64_t unix_ms);
+void pg_array_null(struct pg_array *array); /* of any type */
 /* Completes the header; data/len are the parameter. */
 void pg_array_finish(struct pg_array *array);
 void pg_array_free(struct pg_array *array);

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/clock.h"
+#include "common/config.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/pg.h"
+#include "common/schema.h"
+#include "common/tests/pg_fixture.h"
+#include "common/tests/unit.h"
+
+#include <glob.h>
+#include <pthread.h>
+
+struct env {
+	struct metrics *metrics;
+	struct pg_pools *pools;
+};
+
+static int
+setup(void **state)
+{
+	static struct env env;
+	struct settings settings;
+	struct error err = { 0 };
+
+	pg_fixture_need();
+	pg_fixture_settings(&settings, pg_fixture_new_database());
+	env.metrics = metrics_new();
+	if (pg_pools_new(&settings, "test_schema", env.metrics, &env.pools,
+		    &err) != 0)
+		fail_msg("%s", err.msg);
+	*state = &env;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct env *env = *state;
+
+	pg_pools_free(env->pools);
+	metrics_free(env->metrics);
+	return 0;
+}
+
+struct attempt {
+	struct env *env;
+	int rc, applied;
+	struct error err;
+};
+
+static void *
+migrate(void *arg)
+{
+	struct attempt *attempt = arg;
+	struct pool *pool = pg_write_pool(attempt->env->pools);
+	const struct pg_wait wait = { clock_now_ns() + 20 * NS_PER_S, -1 };
+	struct pool_entry *entry;
+
+	attempt->rc = pool_acquire(
+		pool, "migrate", wait.deadline_ns, &entry, &attempt->err);
+	if (attempt->rc != 0)
+		return NULL;
+	attempt->rc = schema_migrate(
+		entry->resource, &wait, &attempt->applied, &attempt->err);
+	pool_release(pool, &entry, pg_verdict(entry->resource, attempt->rc));
+	return NULL;
+}
+
+static void
+run_sql(struct env *env, const char *sql)
+{
+	struct pool *pool = pg_write_pool(env->pools);
+	const struct pg_wait wait = { clock_now_ns() + 20 * NS_PER_S, -1 };
+	CLEANUP(pg_result_cleanup) PGresult *result = NULL;
+	struct pool_entry *entry;
+	struct error err = { 0 };
+
+	assert_int_equal(
+		pool_acquire(pool, "sql", wait.deadline_ns, &entry, &err), 0);
+	if (pg_command(entry->resource, &wait, sql, &result, &err) != 0)
+		fail_msg("%s", err.msg);
+	pool_release(pool, &entry, pg_verdict(entry->resource, 0));
+}
+
+static void
+every_file_is_embedded(void **state)
+{
+	glob_t files;
+
+	(void)state;
+	assert_int_equal(glob("common/schema/[0-9]*.sql", 0, NULL, &files), 0);
+	assert_int_equal(files.gl_pathc, schema_version());
+	globfree(&files);
+}
+
+static void
+migrations_are_applied_once(void **state)
+{
+	struct attempt first = { .env = *state }, second = { .env = *state };
+
+	migrate(&first);
+	assert_int_equal(first.rc, 0);
+	assert_int_equal(first.applied, schema_version());
+	migrate(&second);
+	assert_int_equal(second.rc, 0);
+	assert_int_equal(second.applied, 0);
+	run_sql(*state, "SELECT total FROM coupon");
+}
+
+static void
+daemons_that_start_together_share_the_work(void **state)
+{
+	struct attempt attempts[3];
+	pthread_t threads[3];
+	int applied = 0;
+
+	for (int i = 0; i < 3; i++) {
+		attempts[i] = (struct attempt){ .env = *state };
+		assert_int_equal(pthread_create(&threads[i], NULL, migrate,
+					 &attempts[i]),
+			0);
+	}
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+		if (attempts[i].rc != 0)
+			fail_msg("%s", attempts[i].err.msg);
+		applied += attempts[i].applied;
+	}
+	assert_int_equal(applied, schema_version());
+}
+
+static void
+newer_schema_is_refused(void **state)
+{
+	struct attempt attempt = { .env = *state };
+
+	migrate(&attempt);
+	assert_int_equal(attempt.rc, 0);
+	run_sql(*state, "INSERT INTO schema_migration (version, name)"
+			" VALUES (9999, 'future')");
+	migrate(&attempt);
+	assert_int_equal(attempt.rc, -ERROR_CONFIG_INVALID);
+	assert_non_null(strstr(attempt.err.msg, "version 9999"));
+}
+
+static void
+failed_migration_leaves_nothing(void **state)
+{
+	struct attempt attempt = { .env = *state };
+
+	run_sql(*state, "CREATE TABLE issue_rejection (i integer)");
+	migrate(&attempt);
+	assert_int_equal(attempt.rc, -ERROR_DATABASE_ERROR);
+	run_sql(*state, "CREATE TABLE coupon (i integer)"); /* not there */
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+		cmocka_unit_test(every_file_is_embedded),
+		T(migrations_are_applied_once),
+		T(daemons_that_start_together_share_the_work),
+		T(newer_schema_is_refused),
+		T(failed_migration_leaves_nothing),
+	};
+
+	log_set_level(LOG_LEVEL_OFF);
+	return cmocka_run_group_tests_name(
+		"schema", tests, pg_fixture_start, pg_fixture_stop);
+}
