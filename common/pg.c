@@ -46,8 +46,8 @@ prepare(struct pg_conn *conn, const struct pg_wait *wait,
 	return 0;
 }
 
-/* NOLINTNEXTLINE(readability-function-size): six, all of them needed */
 int
+/* NOLINTNEXTLINE(readability-function-size): six parameters, all needed */
 pg_execute(struct pg_conn *conn, const struct pg_wait *wait,
 	const struct pg_statement *statement, const struct pg_params *params,
 	PGresult **ret, struct error *err)
