@@ -124,9 +124,19 @@ $(O)/bin/api:      $(O)/api/main.o $(API) $(COMMON)
 $(O)/bin/consumer: $(O)/consumer/main.o $(CONSUMER) $(COMMON)
 $(TOOLS): $(O)/bin/coupon-%: $(O)/deploy/tools/%.o $(CONSUMER) $(API) $(COMMON)
 $(BENCHES): $(O)/bench/%: $(O)/loadtest/%.o $(API) $(CONSUMER) $(COMMON)
+$(BINS): $(O)/commit.o
 $(BINS) $(BENCHES):
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(link_cmd)
+
+# The commit /actuator/info names: a new one relinks the programs only.
+$(O)/commit: FORCE
+	@mkdir -p $(@D)
+	@id=$$(git rev-parse --short HEAD 2>/dev/null); \
+	  echo "$$id" | cmp -s - $@ || echo "$$id" > $@
+$(O)/commit.o: $(O)/commit $(O)/flags
+	@echo "const char build_commit[] = \"$$(cat $<)\";" | \
+	  $(CC) $(cflags_$(BUILD)) -x c -c -o $@ -
 
 $(COMMON):   $(call obj,$(common_SRC))
 $(API):      $(call obj,$(filter-out api/main.c,$(api_SRC)))

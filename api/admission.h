@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * admission - may this request go to Redis?  The one place that decides it,
- * in the order of DESIGN 9: sold-out latch, rate limiter, circuit breaker.
- * (Those three join in the next step; until then everybody is admitted.)
+ * in the order of docs/architecture.md: sold-out latch, rate limiter, circuit
+ * breaker.
  *
  * Every request that was admitted reports its end exactly once, after its
- * retry, through admission_report() or admission_forget().
+ * retry, through admission_report() or admission_forget().  Any loop's thread
+ * unless said otherwise; nothing here waits or takes a contended lock.
  */
 #ifndef API_ADMISSION_H
 #define API_ADMISSION_H
@@ -18,11 +19,13 @@
 #include <stdint.h>
 
 struct admission;
+struct limiter;
 struct metrics;
 struct settings;
 
 enum admission_verdict {
 	ADMISSION_OK,
+	ADMISSION_WAIT, /* come again through admission_resume() */
 	ADMISSION_SOLD_OUT,
 	ADMISSION_RATE_LIMITED,
 	ADMISSION_BREAKER_OPEN,
@@ -37,8 +40,11 @@ struct admission_request {
 };
 
 struct admission_permit {
-	struct breaker_permit breaker; /* valid after OK */
-	int64_t retry_after_ns;        /* after a refusal; 0: not known */
+	struct breaker_permit breaker; /* after OK */
+	int64_t wait_ns;               /* after WAIT: this long from now */
+	struct limiter *reserved;      /* after WAIT: the limiter's own */
+	/* After a refusal, with jitter so that retries spread. */
+	int64_t retry_after_ns;
 };
 
 /* Aborts when out of memory: this is start-up. */
@@ -50,9 +56,19 @@ void admission_free(struct admission *admission);
 void admission_configure(
 	struct admission *admission, const struct settings *settings);
 
-/* The first question of a request.  Any loop's thread; never waits. */
+/* The first question of a request. */
 enum admission_verdict admission_enter(struct admission *admission,
 	const struct admission_request *request, struct admission_permit *ret);
+
+/*
+ * After WAIT: the time has come (never WAIT again), or the request ended
+ * before it did.
+ */
+enum admission_verdict admission_resume(struct admission *admission,
+	const struct admission_request *request,
+	struct admission_permit *permit);
+void admission_cancel(
+	struct admission *admission, const struct admission_permit *permit);
 
 /* Redis answered, or did not. */
 void admission_report(struct admission *admission,
@@ -66,5 +82,14 @@ void admission_forget(
 /* Redis says SOLD_OUT: arm the loop's latch. */
 void admission_sold_out(struct admission *admission, struct latch *latch,
 	int64_t coupon_id, int64_t now_ns);
+
+/* For the actuator, the background probe and the operator. */
+struct breaker *admission_breaker(struct admission *admission);
+
+struct limiter_figures {
+	int64_t available; /* of the default limiter */
+	int64_t waiting;
+};
+struct limiter_figures admission_limiter_figures(struct admission *admission);
 
 #endif

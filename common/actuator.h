@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * actuator - /actuator as a Spring Boot operator knows it: health, info,
- * metrics, prometheus (loggers and the rest join it later).
+ * metrics, prometheus, loggers.
  *
  * Health components report what background threads last saw; asking them
- * never borrows from a pool and never blocks.
+ * never borrows from a pool and never blocks.  Set up by one thread before
+ * the server starts; afterwards any thread.
  */
 #ifndef COMMON_ACTUATOR_H
 #define COMMON_ACTUATOR_H
@@ -16,26 +17,40 @@
 struct actuator;
 struct json_t;
 struct metrics;
-struct settings;
 
 enum health { HEALTH_UP, HEALTH_DOWN, HEALTH_OUT_OF_SERVICE, HEALTH_UNKNOWN };
 
 /* `details` is a JSON object to fill; any thread of the server. */
 typedef enum health health_fn(void *arg, struct json_t *details);
 
-struct actuator *actuator_new(struct metrics *metrics, const char *daemon,
-	const char *show_details);
+/* `metrics` and `daemon` ("api") are borrowed.  Aborts when out of memory. */
+struct actuator *actuator_new(
+	struct metrics *metrics, const char *daemon, const char *show_details);
 void actuator_free(struct actuator *actuator);
 
-/* Live: management.show-details. */
+/* Live: management.show-details, "never", "when-authorized" or "always". */
 void actuator_configure(struct actuator *actuator, const char *show_details);
 
+#define ACTUATOR_COMPONENTS_MAX 16
 /* Before the server starts.  `name` is static: "redis", "db", "kafka". */
-void actuator_health(struct actuator *actuator, const char *name,
-	health_fn *fn, void *arg);
-/* The two probe groups; each may be set once. */
+void actuator_health(
+	struct actuator *actuator, const char *name, health_fn *fn, void *arg);
+/* The two probe groups; each may be set once.  In /actuator/health they are
+ * the components livenessState and readinessState. */
 void actuator_liveness(struct actuator *actuator, health_fn *fn, void *arg);
 void actuator_readiness(struct actuator *actuator, health_fn *fn, void *arg);
+
+/*
+ * The daemon's whole table (borrowed): what in it lies below /actuator is
+ * listed by GET /actuator.  Without this call, only actuator_routes are.
+ */
+void actuator_links(struct actuator *actuator, const struct http_route *routes,
+	size_t n_routes);
+
+/* As Spring answers: application/vnd.spring-boot.actuator.v3+json, or
+ * application/json to who asks for that.  Steals the reference. */
+void actuator_reply(
+	struct http_request *req, unsigned status, struct json_t *json);
 
 /*
  * The routes below /actuator; append them to the daemon's table.  Handlers

@@ -34,6 +34,10 @@ struct settings_properties {
 	size_t count;
 };
 
+/*
+ * Texts are never NULL: "" is none.  admin.token-file has been read already:
+ * what it holds is admin_token.
+ */
 struct settings {
 #define TEXT(member, ...) const char *member;
 #define SECRET(member, ...) const char *member;
@@ -65,7 +69,8 @@ enum config_action {
 };
 
 /*
- * Read argv, the file it names and the environment.  An option this does not
+ * Read argv (borrowed until config_free()), the file it names and the
+ * environment.  An option this does not
  * know is left to the caller: *ret_rest is its index in argv (argc if none).
  * On failure -ERROR_CONFIG_INVALID and err->msg is "FILE:LINE: KEY: what was
  * expected", with the nearest known key where one was mistyped.

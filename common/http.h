@@ -136,7 +136,7 @@ int64_t http_server_stalled_ns(const struct http_server *server);
 /* Ends the threads; what is in flight is answered 503 DRAINING.  NULL ok. */
 void http_server_stop(struct http_server *server);
 
-/* ---- requests ---- */
+/* ---- requests: strings they return live as long as the request ---- */
 
 struct http_loop *http_request_loop(const struct http_request *req);
 void *http_request_app(const struct http_request *req);
