@@ -104,6 +104,7 @@ obj   = $(patsubst %.c,$(O)/%.o,$(1))
 COMMON   := $(O)/libcommon.a
 API      := $(O)/libapi.a
 CONSUMER := $(O)/libconsumer.a
+SUPPORT  := $(O)/libtestsupport.a
 TOOLS    := $(patsubst deploy/tools/%.c,$(O)/bin/coupon-%,$(tool_SRC))
 BENCHES  := $(patsubst loadtest/%.c,$(O)/bench/%,$(bench_SRC))
 PROGRAMS := $(foreach d,api consumer,$(if $(wildcard $(d)/main.c),$(d)))
@@ -141,7 +142,8 @@ $(O)/commit.o: $(O)/commit $(O)/flags
 $(COMMON):   $(call obj,$(common_SRC))
 $(API):      $(call obj,$(filter-out api/main.c,$(api_SRC)))
 $(CONSUMER): $(call obj,$(filter-out consumer/main.c,$(consumer_SRC)))
-$(COMMON) $(API) $(CONSUMER):
+$(SUPPORT):  $(call obj,$(support_SRC))
+$(COMMON) $(API) $(CONSUMER) $(SUPPORT):
 	@mkdir -p $(@D)
 	$(call say,AR,$@)rm -f $@; $(AR) rcsD $@ $^
 
@@ -153,10 +155,10 @@ $(O)/%.o: %.c $(O)/flags
 $(O)/api/scripts.o: $(wildcard api/*.lua)
 $(O)/common/schema.o: $(wildcard common/schema/*.sql)
 
-# cmocka tests; support_SRC are fakes that several of them share.
-$(filter $(O)/common/%,$(TESTS)): $(O)/%: $(O)/%.o $(call obj,$(support_SRC)) $(COMMON)
-$(filter $(O)/api/%,$(TESTS)): $(O)/%: $(O)/%.o $(call obj,$(support_SRC)) $(API) $(COMMON)
-$(filter $(O)/consumer/%,$(TESTS)): $(O)/%: $(O)/%.o $(call obj,$(support_SRC)) $(CONSUMER) $(COMMON)
+# cmocka tests; from the library of helpers each takes what it uses.
+$(filter $(O)/common/%,$(TESTS)): $(O)/%: $(O)/%.o $(SUPPORT) $(COMMON)
+$(filter $(O)/api/%,$(TESTS)): $(O)/%: $(O)/%.o $(SUPPORT) $(API) $(COMMON)
+$(filter $(O)/consumer/%,$(TESTS)): $(O)/%: $(O)/%.o $(SUPPORT) $(CONSUMER) $(COMMON)
 $(TESTS):
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(link_cmd) -lcmocka

@@ -5,7 +5,6 @@
 #include "common/error.h"
 #include "common/metrics.h"
 #include "common/tests/unit.h"
-#include "common/tests/unit.h"
 
 #include <poll.h>
 #include <pthread.h>
