@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/event_loader.h"
+
+#include "api/coupon.h"
+#include "api/event_store.h"
+#include "api/scripts.h"
+#include "common/error.h"
+#include "common/redis.h"
+
+#include <hiredis/hiredis.h>
+#include <inttypes.h>
+
+/*
+ * DESIGN
+ *
+ * Only an event in which nothing was ever decided may start with number 1.
+ * Anything else needs a rebuild over rows and Kafka, so until there is one it
+ * stays FENCED.
+ *
+ * The id goes into the index of events before the event goes into Redis: an
+ * outbox that nobody can find would lose requests, an id without an event
+ * costs a look.
+ */
+
+/* One lent connection for the commands of one call. */
+struct link {
+	struct pool *pool;
+	struct pool_entry *entry;
+	int64_t deadline_ns;
+	int rc; /* of the last command: how to give it back */
+};
+
+static int
+link_open(struct link *link, struct pool *pool, int64_t deadline_ns,
+	struct error *err)
+{
+	link->pool = pool;
+	link->deadline_ns = deadline_ns;
+	link->rc = 0;
+	return pool_acquire(pool, "event", deadline_ns, &link->entry, err);
+}
+
+static void
+link_close(struct link *link)
+{
+	pool_release(link->pool, &link->entry, redis_verdict(link->rc));
+}
+
+/* A script of one event; *ret_reply is the caller's. */
+static int
+run(struct link *link, enum script_id script, const struct coupon *coupon,
+	struct redisReply **ret_reply, struct error *err)
+{
+	/* The fields in the order of event_load.lua and event_update.lua. */
+	const int64_t fields[] = { coupon->total, coupon->opens_at_ms,
+		coupon->closes_at_ms, coupon->closed ? 1 : 0, coupon->version,
+		coupon->fence_epoch };
+	static const struct {
+		int n_keys;
+		int n_fields;
+	} shapes[SCRIPTS_COUNT] = {
+		[SCRIPT_EVENT_LOAD] = { SCRIPT_EVENT_LOAD_KEYS, 6 },
+		[SCRIPT_EVENT_UPDATE] = { SCRIPT_EVENT_UPDATE_KEYS, 5 },
+		[SCRIPT_EVENT_READ] = { SCRIPT_EVENT_READ_KEYS, 0 },
+	};
+	char text[ARRAY_SIZE(fields)][24];
+	const char *argv[EVENT_KEYS + ARRAY_SIZE(fields)];
+	size_t argvlen[EVENT_KEYS + ARRAY_SIZE(fields)];
+	struct event_keys keys;
+
+	event_keys_init(&keys, coupon->id);
+	int argc =
+		event_keys_to_argv(&keys, shapes[script].n_keys, argv, argvlen);
+	for (int i = 0; i < shapes[script].n_fields; i++) {
+		argvlen[argc] = (size_t)snprintf(
+			text[i], sizeof(text[i]), "%" PRId64, fields[i]);
+		argv[argc++] = text[i];
+	}
+	link->rc = redis_eval(link->entry->resource, link->deadline_ns,
+		&scripts[script], shapes[script].n_keys, argc, argv, argvlen,
+		ret_reply, err);
+	return link->rc;
+}
+
+static int
+run_for_integer(struct link *link, enum script_id script,
+	const struct coupon *coupon, long long *ret, struct error *err)
+{
+	struct redisReply *reply;
+	int rc = run(link, script, coupon, &reply, err);
+
+	if (rc != 0)
+		return rc;
+	bool good = reply->type == REDIS_REPLY_INTEGER;
+	*ret = good ? reply->integer : 0;
+	freeReplyObject(reply);
+	return good ? 0
+		    : error_set(err, ERROR_REDIS_ERROR, "%s: unexpected reply",
+			      scripts[script].name);
+}
+
+static int
+add_to_index(struct redis_shards *shards, int64_t coupon_id,
+	int64_t deadline_ns, struct error *err)
+{
+	struct redisReply *reply;
+	struct link link;
+	int rc = link_open(
+		&link, redis_shards_pool_at(shards, 0), deadline_ns, err);
+
+	if (rc != 0)
+		return rc;
+	link.rc = redis_callf(link.entry->resource, deadline_ns, &reply, err,
+		"SADD " EVENTS_INDEX_KEY " %lld", (long long)coupon_id);
+	if (link.rc == 0)
+		freeReplyObject(reply);
+	link_close(&link);
+	return link.rc;
+}
+
+static int
+load_new(struct redis_shards *shards, const struct coupon *coupon,
+	int64_t deadline_ns, struct error *err)
+{
+	struct link link;
+	long long loaded;
+	int rc = add_to_index(shards, coupon->id, deadline_ns, err);
+
+	if (rc == 0)
+		rc = link_open(&link, redis_shard_pool(shards, coupon->id),
+			deadline_ns, err);
+	if (rc != 0)
+		return rc;
+	/* 0: somebody else was faster; the event is there all the same. */
+	rc = run_for_integer(&link, SCRIPT_EVENT_LOAD, coupon, &loaded, err);
+	link_close(&link);
+	return rc;
+}
+
+int
+event_load(const struct event_loader *loader, int64_t coupon_id,
+	int64_t deadline_ns, enum event_load *ret, struct error *err)
+{
+	const struct store_call call = { loader->pg, deadline_ns };
+	struct coupon coupon;
+	bool used;
+	int rc =
+		event_store_get_for_load(&call, coupon_id, &coupon, &used, err);
+
+	if (rc == -ERROR_NOT_FOUND) {
+		*ret = EVENT_UNKNOWN;
+		return 0;
+	}
+	if (rc != 0)
+		return rc;
+	if (used) {
+		*ret = EVENT_NEEDS_REBUILD;
+		return 0;
+	}
+	rc = load_new(loader->shards, &coupon, deadline_ns, err);
+	if (rc == 0)
+		*ret = EVENT_LOADED;
+	return rc;
+}
+
+int
+event_publish(const struct event_loader *loader, const struct coupon *coupon,
+	int64_t deadline_ns, struct error *err)
+{
+	struct link link;
+	long long updated;
+	int rc = link_open(&link, redis_shard_pool(loader->shards, coupon->id),
+		deadline_ns, err);
+
+	if (rc != 0)
+		return rc;
+	rc = run_for_integer(&link, SCRIPT_EVENT_UPDATE, coupon, &updated, err);
+	link_close(&link);
+	if (rc != 0 || updated >= 0)
+		return rc;
+	enum event_load ignored; /* a used one stays fenced */
+	return event_load(loader, coupon->id, deadline_ns, &ignored, err);
+}
+
+int
+event_figures_read(const struct event_loader *loader, int64_t coupon_id,
+	int64_t deadline_ns, struct event_figures *ret, struct error *err)
+{
+	const struct coupon coupon = { .id = coupon_id };
+	struct redisReply *reply;
+	struct link link;
+	int rc = link_open(&link, redis_shard_pool(loader->shards, coupon_id),
+		deadline_ns, err);
+
+	if (rc != 0)
+		return rc;
+	rc = run(&link, SCRIPT_EVENT_READ, &coupon, &reply, err);
+	link_close(&link);
+	if (rc != 0)
+		return rc;
+	rc = event_figures_parse(reply, ret);
+	freeReplyObject(reply);
+	return rc == 0 ? 0
+		       : error_set(err, ERROR_REDIS_ERROR,
+				 "event_read: unexpected reply");
+}
