@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/app.h"
+#include "api/dispatch.h"
+#include "api/issue_internal.h"
+#include "api/reply.h"
+#include "common/config.h"
+#include "common/error.h"
+#include "common/http.h"
+#include "common/json.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+
+static int
+parse_body(struct http_request *req, int64_t *ret_coupon, int64_t *ret_user,
+	struct error *err)
+{
+	size_t len;
+	const char *text = http_request_body(req, &len);
+	struct json_t *body;
+	int rc = json_body_parse(text, len, &body, err);
+
+	if (rc != 0)
+		return rc;
+	rc = json_member_id(body, "couponId", ret_coupon, err);
+	if (rc == 0)
+		rc = json_member_id(body, "userId", ret_user, err);
+	json_decref(body);
+	return rc;
+}
+
+/* "key" or key; false when it is neither. */
+static bool
+parse_key(const char *header, char ret[REQUEST_ID_MAX + 1])
+{
+	size_t len = strlen(header);
+
+	if (len >= 2 && header[0] == '"' && header[len - 1] == '"') {
+		header++;
+		len -= 2;
+	}
+	if (!request_id_is_valid(header, len))
+		return false;
+	memcpy(ret, header, len);
+	ret[len] = '\0';
+	return true;
+}
+
+/* Everything the request says; false: it was answered 400. */
+bool
+issue_fill(struct issue *issue, struct http_request *req)
+{
+	const char *key = http_request_header(req, "Idempotency-Key");
+	const char *traceparent = http_request_traceparent(req);
+	struct error err;
+
+	if (parse_body(req, &issue->coupon_id, &issue->user_id, &err) != 0) {
+		reply_bad_request(req, err.msg);
+		return false;
+	}
+	issue->has_key = key != NULL;
+	if (key == NULL) {
+		request_id_generate(issue->request_id);
+	} else if (!parse_key(key, issue->request_id)) {
+		reply_bad_request(
+			req, "Idempotency-Key must match [A-Za-z0-9_-]{1,64}");
+		return false;
+	}
+	issue->traceparent[0] = '\0';
+	if (traceparent != NULL)
+		(void)snprintf(issue->traceparent, TRACEPARENT_SIZE, "%s",
+			traceparent);
+	(void)snprintf(
+		issue->user, sizeof(issue->user), "%" PRId64, issue->user_id);
+	(void)snprintf(issue->outbox_limit, sizeof(issue->outbox_limit),
+		"%" PRId64, app_settings(issue->loop->app)->outbox_limit);
+	event_keys_init(&issue->keys, issue->coupon_id);
+	issue->deadline_ns = step_deadline_ns(req);
+	return true;
+}

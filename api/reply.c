@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/reply.h"
+
+#include "common/error.h"
+#include "common/http.h"
+#include "common/message.h"
+
+#include <inttypes.h>
+#include <sodium.h>
+
+void
+reply_bad_request(struct http_request *req, const char *note)
+{
+	const struct problem_detail detail = { .note = note };
+
+	http_reply_problem(req, PROBLEM_BAD_REQUEST, &detail);
+}
+
+void
+reply_not_found(struct http_request *req, enum problem problem)
+{
+	const struct problem_detail detail = { 0 };
+
+	http_reply_problem(req, problem, &detail);
+}
+
+int
+retry_after_jitter(void)
+{
+	return 1 + (int)randombytes_uniform(3);
+}
+
+void
+reply_unavailable(
+	struct http_request *req, const char *reason, const char *outcome)
+{
+	const struct problem_detail detail = {
+		.reason = reason,
+		.outcome = outcome,
+		.retry_after_s = retry_after_jitter(),
+	};
+
+	http_reply_problem(req, PROBLEM_SERVICE_UNAVAILABLE, &detail);
+}
+
+void
+reply_location(struct http_request *req, int64_t coupon_id, int64_t user_id,
+	const char *request_id)
+{
+	char location[REQUEST_ID_MAX + 96];
+
+	(void)snprintf(location, sizeof(location),
+		"/api/user-coupons/%" PRId64 "/%" PRId64 "?requestId=%s",
+		coupon_id, user_id, request_id);
+	http_reply_header(req, "Location", location);
+}
+
+int
+parse_id(const char *text, int64_t *ret)
+{
+	int64_t value = 0;
+
+	if (*text < '1' || *text > '9')
+		return -ERROR_BAD_INPUT;
+	for (const char *p = text; *p != '\0'; p++)
+		if (*p < '0' || *p > '9' ||
+			__builtin_mul_overflow(value, 10, &value) ||
+			__builtin_add_overflow(value, *p - '0', &value))
+			return -ERROR_BAD_INPUT;
+	*ret = value;
+	return 0;
+}

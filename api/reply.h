@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reply - the answers that several handlers give.  On the request's loop.
+ */
+#ifndef API_REPLY_H
+#define API_REPLY_H
+
+#include "common/problem.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct error;
+struct http_request;
+
+/* 400 with this note, in English: it is for the caller's programmer. */
+void reply_bad_request(struct http_request *req, const char *note);
+
+void reply_not_found(struct http_request *req, enum problem problem);
+
+/*
+ * 503 SERVICE_UNAVAILABLE with a jittered Retry-After; `outcome` is "REFUSED"
+ * or "UNKNOWN".
+ */
+void reply_unavailable(
+	struct http_request *req, const char *reason, const char *outcome);
+
+/* Location: /api/user-coupons/COUPON/USER?requestId=ID */
+void reply_location(struct http_request *req, int64_t coupon_id,
+	int64_t user_id, const char *request_id);
+
+/* 1..2^63-1 in decimal, nothing else. */
+int parse_id(const char *text, int64_t *ret);
+
+/* Seconds for Retry-After: 1..3, so that retries do not come together. */
+int retry_after_jitter(void);
+
+#endif
