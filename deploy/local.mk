@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # local.mk - the targets that need servers; the work is in deploy/local.
 
-.PHONY: run test test-all status logs stop setup
+.PHONY: run test test-all status logs stop setup lint-shell
 
 run:
 	@deploy/local/setup build run
@@ -23,3 +23,8 @@ status logs stop:
 
 setup:
 	@deploy/local/setup build run test lint bench
+
+lint: lint-shell
+lint-shell:
+	shellcheck .ci/run deploy/test/run deploy/test/unit $(addprefix \
+	  deploy/local/,stack demo setup install-packages install-kafka *.sh)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""The README's commands work as printed, and its links lead somewhere."""
+
+import re
+import subprocess
+
+import pytest
+
+from stack import ENVIRONMENT, ROOT, VARIABLES, Stack
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def shell_blocks(page):
+    return re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.M | re.S)
+
+
+def only_make(block):
+    return all(line.startswith("make ") for line in block.splitlines())
+
+
+@pytest.fixture(scope="module")
+def running():
+    """What `make run` leaves: everything up, one event with id 1."""
+    stack = Stack()
+    try:
+        stack.start()
+        subprocess.run([ROOT / "deploy/local/demo"], env=stack.env, check=True,
+                       capture_output=True)
+        yield stack
+    finally:
+        stack.close()
+
+
+def test_the_readmes_commands_work_one_after_the_other(running):
+    blocks = [b for b in shell_blocks(ROOT / "README.md") if not only_make(b)]
+    assert blocks
+    for block in blocks:
+        # As printed, but for where this stack is.
+        here = (block.replace("localhost:8080", f"localhost:{running.api_port}")
+                .replace("localhost:8081", f"localhost:{running.consumer_port}")
+                .replace("build/local/", f"{running.dir}/"))
+        # --fail: an answer of 4xx or 5xx is a failure, too.
+        here = here.replace("curl ", "curl --fail --noproxy '*' ")
+        result = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", here], cwd=ROOT, text=True,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        assert result.returncode == 0, block + result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_make_targets_in_documents_exist(page):
+    for block in filter(only_make, shell_blocks(page)):
+        for line in block.splitlines():
+            subprocess.run([*line.split(), "-n", *VARIABLES], cwd=ROOT,
+                           env=ENVIRONMENT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page):
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+        name, _, anchor = target.partition("#")
+        path = page.parent / name if name else page
+        assert path.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", path.read_text(), re.M)
+            assert anchor in {re.sub(r"[^\w -]", "", h).strip().lower()
+                              .replace(" ", "-") for h in headings}, target
