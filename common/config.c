@@ -14,88 +14,39 @@
 #include "common/config_print.h"
 #include "common/config_snapshot.h"
 #include "common/error.h"
-
-#include <assert.h>
-#include <limits.h>
-#include <sys/stat.h>
+#include "common/must.h"
 
 struct config {
 	struct config_sources sources;
-	UT_array *sets;      /* const char *, argv's */
-	UT_array *snapshots; /* struct snapshot *, owned; the last: in force */
-	UT_array *changes;   /* struct config_change, of the last reload */
+	const char **sets;             /* argv's strings */
+	struct snapshot *snapshot;     /* in force; the older ones follow */
+	struct config_change *changes; /* of the last reload */
+	size_t n_changes;
 };
-
-static void
-free_snapshot(void *element)
-{
-	snapshot_free(*(struct snapshot **)element);
-}
-
-static struct config *
-config_new(enum daemon_kind kind)
-{
-	static const UT_icd snapshots = { sizeof(struct snapshot *), NULL, NULL,
-		free_snapshot };
-	static const UT_icd changes = { sizeof(struct config_change), NULL,
-		NULL, NULL };
-	struct config *config = calloc(1, sizeof(*config));
-
-	if (config == NULL)
-		abort();
-	config->sources.kind = kind;
-	utarray_new(config->sets, &ut_ptr_icd);
-	utarray_new(config->snapshots, &snapshots);
-	utarray_new(config->changes, &changes);
-	return config;
-}
 
 void
 config_free(struct config *config)
 {
 	if (config == NULL)
 		return;
-	utarray_free(config->changes);
-	utarray_free(config->snapshots);
-	utarray_free(config->sets);
+	for (struct snapshot *at = config->snapshot; at != NULL;) {
+		struct snapshot *older = at->older;
+
+		snapshot_free(at);
+		at = older;
+	}
+	free(config->changes);
+	free(config->sets);
 	free(config);
-}
-
-static struct snapshot *
-in_force(const struct config *config)
-{
-	size_t n = utarray_len(config->snapshots);
-
-	assert(n > 0);
-	return *(struct snapshot **)utarray_eltptr(config->snapshots, n - 1);
 }
 
 const struct settings *
 config_settings(const struct config *config)
 {
-	return &in_force(config)->settings;
+	return &config->snapshot->settings;
 }
 
 /* ---- command line ---- */
-
-/* `--name VALUE` or `--name=VALUE` at argv[*i], which moves to the VALUE. */
-static bool
-take_value(
-	char **argv, int argc, int *i, const char *name, const char **ret_value)
-{
-	size_t len = strlen(name);
-
-	if (strncmp(argv[*i], name, len) != 0)
-		return false;
-	if (argv[*i][len] == '=') {
-		*ret_value = argv[*i] + len + 1;
-		return true;
-	}
-	if (argv[*i][len] != '\0')
-		return false;
-	*ret_value = *i + 1 < argc ? argv[++*i] : NULL;
-	return true;
-}
 
 static bool
 take_action(const char *arg, enum daemon_kind kind, enum config_action *action)
@@ -116,54 +67,84 @@ take_action(const char *arg, enum daemon_kind kind, enum config_action *action)
 	return true;
 }
 
+struct arguments {
+	int argc;
+	char **argv;
+	enum config_action action;
+	int rest; /* the first that is not ours */
+};
+
+/* `--name VALUE` or `--name=VALUE` at argv[*i], which moves to the VALUE. */
+static bool
+take_value(const struct arguments *args, int *i, const char *name,
+	const char **ret_value)
+{
+	const char *arg = args->argv[*i];
+	size_t len = strlen(name);
+
+	if (strncmp(arg, name, len) != 0)
+		return false;
+	if (arg[len] == '=') {
+		*ret_value = arg + len + 1;
+		return true;
+	}
+	if (arg[len] != '\0')
+		return false;
+	*ret_value = *i + 1 < args->argc ? args->argv[++*i] : NULL;
+	return true;
+}
+
 static int
-take_arguments(struct config *config, int argc, char **argv,
-	enum config_action *action, int *rest, struct error *err)
+take_arguments(struct config *config, struct arguments *args, struct error *err)
 {
 	int i = 1;
 
-	for (; i < argc && *action != CONFIG_EXIT; i++) {
-		const char *option = argv[i];
+	for (; i < args->argc && args->action != CONFIG_EXIT; i++) {
+		const char *option = args->argv[i];
 		const char *value = option;
 
-		if (take_value(argv, argc, &i, "--config", &value))
+		if (take_value(args, &i, "--config", &value))
 			config->sources.file = value;
-		else if (take_value(argv, argc, &i, "--set", &value))
-			utarray_push_back(config->sets, &value);
-		else if (!take_action(option, config->sources.kind, action))
+		else if (take_value(args, &i, "--set", &value))
+			config->sets[config->sources.n_sets++] = value;
+		else if (!take_action(
+				 option, config->sources.kind, &args->action))
 			break;
 		if (value == NULL)
 			return error_set(err, ERROR_CONFIG_INVALID,
 				"%s: expected a value after it", option);
 	}
-	*rest = i;
-	config->sources.n_sets = utarray_len(config->sets);
-	if (config->sources.n_sets > 0)
-		config->sources.sets = utarray_front(config->sets);
+	args->rest = i;
 	return 0;
 }
 
-int
-config_load(enum daemon_kind kind, int argc, char **argv, struct config **ret,
-	enum config_action *ret_action, int *ret_rest, struct error *err)
+static struct config *
+config_new(enum daemon_kind kind, int argc)
 {
-	struct config *config = config_new(kind);
-	struct snapshot *snapshot = snapshot_new(kind);
-	enum config_action action = CONFIG_RUN;
-	int rest = argc;
+	struct config *config = must(calloc(1, sizeof(*config)));
 
-	utarray_push_back(config->snapshots, &snapshot);
-	int rc = take_arguments(config, argc, argv, &action, &rest, err);
+	config->snapshot = snapshot_new(kind);
+	config->sets = must(calloc((size_t)argc + 1, sizeof(*config->sets)));
+	config->sources.sets = config->sets;
+	config->sources.kind = kind;
+	return config;
+}
 
-	if (rc == 0 && action != CONFIG_EXIT)
-		rc = snapshot_read(snapshot, &config->sources, err);
+int
+config_load(enum daemon_kind kind, int argc, char **argv,
+	struct config_command *ret, struct error *err)
+{
+	struct arguments args = { argc, argv, CONFIG_RUN, argc };
+	struct config *config = config_new(kind, argc);
+	int rc = take_arguments(config, &args, err);
+
+	if (rc == 0 && args.action != CONFIG_EXIT)
+		rc = snapshot_read(config->snapshot, &config->sources, err);
 	if (rc != 0) {
 		config_free(config);
 		return rc;
 	}
-	*ret = config;
-	*ret_action = action;
-	*ret_rest = rest;
+	*ret = (struct config_command){ config, args.action, args.rest };
 	return 0;
 }
 
@@ -191,7 +172,7 @@ add_change(struct config *config, struct snapshot *snapshot,
 		.live = value->option->live,
 	};
 
-	utarray_push_back(config->changes, &change);
+	config->changes[config->n_changes++] = change;
 }
 
 static bool
@@ -209,16 +190,20 @@ is_same(const struct snapshot *a, const struct snapshot *b,
 static void
 list_changes(struct config *config, struct snapshot *from, struct snapshot *to)
 {
-	for (size_t i = 0; i < snapshot_count(to); i++) {
-		const struct config_value *now = snapshot_value(to, i);
+	free(config->changes);
+	config->n_changes = 0;
+	config->changes = must(calloc(
+		from->n_values + to->n_values, sizeof(*config->changes)));
+	for (size_t i = 0; i < to->n_values; i++) {
+		const struct config_value *now = &to->values[i];
 		const struct config_value *was =
 			snapshot_find(from, now->option, now->name);
 
 		if (!is_same(from, to, was, now))
 			add_change(config, to, was, now);
 	}
-	for (size_t i = config_n_options; i < snapshot_count(from); i++) {
-		const struct config_value *was = snapshot_value(from, i);
+	for (size_t i = config_n_options; i < from->n_values; i++) {
+		const struct config_value *was = &from->values[i];
 
 		if (snapshot_find(to, was->option, was->name) == NULL)
 			add_change(config, to, was, NULL);
@@ -229,32 +214,33 @@ list_changes(struct config *config, struct snapshot *from, struct snapshot *to)
 static void
 keep_until_restart(const struct snapshot *from, struct snapshot *to)
 {
-	for (size_t i = snapshot_count(to); i-- > 0;) {
-		struct config_value *now = snapshot_value(to, i);
-		const struct config_value *was =
-			snapshot_find(from, now->option, now->name);
+	size_t n = config_n_options;
 
-		if (now->option->live)
+	for (size_t i = 0; i < n; i++) {
+		const struct option *option = &config_options[i];
+
+		if (option->live || option->type == OPTION_PROPERTIES)
 			continue;
-		if (was != NULL)
-			*now = *was;
-		else
-			utarray_erase(to->values, i, 1);
-		option_copy(now->option, &to->settings, &from->settings);
+		to->values[i] = from->values[i];
+		option_copy(option, &to->settings, &from->settings);
 	}
-	for (size_t i = config_n_options; i < snapshot_count(from); i++) {
-		const struct config_value *was = snapshot_value(from, i);
-
-		if (!was->option->live)
-			snapshot_assign(to, was);
+	for (size_t i = n; i < to->n_values; i++) {
+		if (to->values[i].option->live)
+			to->values[n++] = to->values[i];
 	}
+	to->n_values = n;
+	for (size_t i = config_n_options; i < from->n_values; i++) {
+		if (!from->values[i].option->live)
+			snapshot_assign(to, &from->values[i]);
+	}
+	snapshot_make_properties(to);
 }
 
 int
 config_reload(struct config *config, const struct settings **ret_settings,
 	struct config_changes *ret_changes, struct error *err)
 {
-	struct snapshot *was = in_force(config);
+	struct snapshot *was = config->snapshot;
 	struct snapshot *now = snapshot_new(config->sources.kind);
 	int rc = snapshot_read(now, &config->sources, err);
 
@@ -262,18 +248,18 @@ config_reload(struct config *config, const struct settings **ret_settings,
 		snapshot_free(now);
 		return rc;
 	}
-	utarray_clear(config->changes);
 	list_changes(config, was, now);
 	keep_until_restart(was, now);
-	snapshot_make_properties(now);
-	if (utarray_len(config->changes) > 0)
-		utarray_push_back(config->snapshots, &now);
-	else
+	if (config->n_changes > 0) {
+		now->older = was;
+		config->snapshot = now;
+	} else {
 		snapshot_free(now);
+	}
 	*ret_settings = config_settings(config);
 	*ret_changes = (struct config_changes){
-		.items = utarray_front(config->changes),
-		.count = utarray_len(config->changes),
+		.items = config->changes,
+		.count = config->n_changes,
 	};
 	return 0;
 }
@@ -284,10 +270,10 @@ config_each(const struct config *config,
 		const char *origin),
 	void *arg)
 {
-	const struct snapshot *snapshot = in_force(config);
+	const struct snapshot *snapshot = config->snapshot;
 
-	for (size_t i = 0; i < snapshot_count(snapshot); i++) {
-		const struct config_value *value = snapshot_value(snapshot, i);
+	for (size_t i = 0; i < snapshot->n_values; i++) {
+		const struct config_value *value = &snapshot->values[i];
 		char key[OPTION_NAME_MAX];
 
 		if (value->option->type == OPTION_PROPERTIES &&

@@ -68,16 +68,20 @@ enum config_action {
 	CONFIG_MIGRATE, /* --migrate: apply the schema and exit */
 };
 
+struct config_command {
+	struct config *config; /* the caller's, for config_free() */
+	enum config_action action;
+	int rest; /* index in argv of the first argument not ours, or argc */
+};
+
 /*
  * Read argv (borrowed until config_free()), the file it names and the
- * environment.  An option this does not
- * know is left to the caller: *ret_rest is its index in argv (argc if none).
+ * environment.  An argument that this does not know is left to the caller.
  * On failure -ERROR_CONFIG_INVALID and err->msg is "FILE:LINE: KEY: what was
  * expected", with the nearest known key where one was mistyped.
  */
 int config_load(enum daemon_kind kind, int argc, char **argv,
-	struct config **ret, enum config_action *ret_action, int *ret_rest,
-	struct error *err) NODISCARD;
+	struct config_command *ret, struct error *err) NODISCARD;
 
 void config_free(struct config *config);
 

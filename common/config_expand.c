@@ -6,17 +6,16 @@
  */
 #include "common/config_snapshot.h"
 #include "common/error.h"
+#include "common/must.h"
 
 #include <ctype.h>
-#include <utstring.h>
 
 #define DEPTH_MAX 8
-#define VALUE_MAX 65536
 
 struct expansion {
 	struct snapshot *snapshot;
 	struct error *err;
-	UT_string out;
+	FILE *out;
 	unsigned depth;
 };
 
@@ -68,12 +67,11 @@ expand_one(struct expansion *x, const char *text, const char *end)
 		return error_set(x->err, ERROR_CONFIG_INVALID,
 			"expected ${NAME} or ${NAME:default}, got ${%.*s}",
 			(int)(end - text), text);
-	const char *name = snapshot_printf(x->snapshot, "%.*s", (int)len, text);
+	const char *name = snapshot_placeholder(x->snapshot, text, len);
 	const char *value = variable(text, len);
 
-	utarray_push_back(x->snapshot->placeholders, &name);
 	if (value != NULL) {
-		utstring_bincpy(&x->out, value, strlen(value));
+		(void)fputs(value, x->out);
 		return 0;
 	}
 	if (text + len == end)
@@ -87,14 +85,14 @@ expand_one(struct expansion *x, const char *text, const char *end)
 static int
 expand(struct expansion *x, const char *text, const char *end)
 {
-	if (++x->depth > DEPTH_MAX || utstring_len(&x->out) > VALUE_MAX)
+	if (++x->depth > DEPTH_MAX)
 		return error_set(x->err, ERROR_CONFIG_INVALID,
 			"too many placeholders in each other");
 	while (text < end) {
 		const char *open = memmem(text, (size_t)(end - text), "${", 2);
 		const char *upto = open != NULL ? open : end;
 
-		utstring_bincpy(&x->out, text, (size_t)(upto - text));
+		(void)fwrite(text, 1, (size_t)(upto - text), x->out);
 		if (open == NULL)
 			break;
 		const char *close = closing_brace(open + 2, end);
@@ -117,12 +115,16 @@ snapshot_expand(struct snapshot *snapshot, const char *text, const char **ret,
 	struct error *err)
 {
 	struct expansion x = { .snapshot = snapshot, .err = err };
+	char *filled = NULL;
+	size_t len;
 
-	utstring_init(&x.out);
+	x.out = must(open_memstream(&filled, &len));
 	int rc = expand(&x, text, text + strlen(text));
 
+	(void)fclose(x.out);
+	must(filled);
 	if (rc == 0)
-		*ret = snapshot_printf(snapshot, "%s", utstring_body(&x.out));
-	utstring_done(&x.out);
+		*ret = snapshot_keep(snapshot, filled, len);
+	free(filled);
 	return rc;
 }

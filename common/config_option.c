@@ -354,6 +354,13 @@ option_expects(const struct option *option, char *buf, size_t size)
 	}
 }
 
+struct settings_properties *
+option_properties(const struct option *option, struct settings *settings)
+{
+	assert(option->type == OPTION_PROPERTIES);
+	return member(option, settings);
+}
+
 bool
 option_is_equal(const struct option *option, const struct settings *a,
 	const struct settings *b)
@@ -392,9 +399,9 @@ option_copy(const struct option *option, struct settings *to,
 		[OPTION_SIZE] = sizeof(int64_t),
 		[OPTION_DURATION] = sizeof(int64_t),
 		[OPTION_FLAG] = sizeof(bool),
-		[OPTION_PROPERTIES] = sizeof(struct settings_properties),
 	};
 
+	assert(option->type < ARRAY_SIZE(sizes));
 	memcpy(member(option, to), const_member(option, from),
 		sizes[option->type]);
 }

@@ -66,11 +66,15 @@ bool option_read(const struct option *option, const char *text,
 /* "a number from 1 to 65535" */
 void option_expects(const struct option *option, char *buf, size_t size);
 
+/* The member of a PROPERTIES option. */
+struct settings_properties *option_properties(
+	const struct option *option, struct settings *settings);
+
 /* Same value, however spelled?  Not for PROPERTIES. */
 bool option_is_equal(const struct option *option, const struct settings *a,
 	const struct settings *b);
 
-/* Copy the option's member. */
+/* Copy the option's member.  Not for PROPERTIES. */
 void option_copy(const struct option *option, struct settings *to,
 	const struct settings *from);
 

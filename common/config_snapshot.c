@@ -2,6 +2,7 @@
 #include "common/config_snapshot.h"
 
 #include "common/error.h"
+#include "common/must.h"
 #include "common/yaml.h"
 
 #include <ctype.h>
@@ -11,26 +12,11 @@
 
 /* ---- a snapshot and its values ---- */
 
-static void
-free_string(void *element)
-{
-	free(*(char **)element);
-}
-
 struct snapshot *
 snapshot_new(enum daemon_kind kind)
 {
-	static const UT_icd strings = { sizeof(char *), NULL, NULL,
-		free_string };
-	static const UT_icd values = { sizeof(struct config_value), NULL, NULL,
-		NULL };
-	struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
+	struct snapshot *snapshot = must(calloc(1, sizeof(*snapshot)));
 
-	if (snapshot == NULL)
-		abort();
-	utarray_new(snapshot->strings, &strings);
-	utarray_new(snapshot->values, &values);
-	utarray_new(snapshot->placeholders, &ut_ptr_icd);
 	for (size_t i = 0; i < config_n_options; i++) {
 		const struct config_value value = {
 			.option = &config_options[i],
@@ -38,9 +24,31 @@ snapshot_new(enum daemon_kind kind)
 			.origin = "default",
 		};
 
-		utarray_push_back(snapshot->values, &value);
+		snapshot_assign(snapshot, &value);
 	}
 	return snapshot;
+}
+
+static void
+free_properties(struct snapshot *snapshot)
+{
+	for (size_t i = 0; i < config_n_options; i++) {
+		if (config_options[i].type == OPTION_PROPERTIES)
+			free(option_properties(
+				&config_options[i], &snapshot->settings)
+					->items);
+	}
+}
+
+static void
+free_texts(struct text *text)
+{
+	while (text != NULL) {
+		struct text *next = text->next;
+
+		free(text);
+		text = next;
+	}
 }
 
 void
@@ -48,19 +56,35 @@ snapshot_free(struct snapshot *snapshot)
 {
 	if (snapshot == NULL)
 		return;
-	utarray_free(snapshot->placeholders);
-	utarray_free(snapshot->values);
-	utarray_free(snapshot->strings);
+	free_properties(snapshot);
+	free_texts(snapshot->texts);
+	free_texts(snapshot->placeholders);
+	free(snapshot->values);
 	free(snapshot);
 }
 
-static void *
-keep(struct snapshot *snapshot, void *memory)
+static char *
+keep(struct text **list, const char *text, size_t len)
 {
-	if (memory == NULL)
-		abort();
-	utarray_push_back(snapshot->strings, &memory);
-	return memory;
+	struct text *kept = must(malloc(sizeof(*kept) + len + 1));
+
+	kept->next = *list;
+	*list = kept;
+	memcpy(kept->text, text, len);
+	kept->text[len] = '\0';
+	return kept->text;
+}
+
+char *
+snapshot_keep(struct snapshot *snapshot, const char *text, size_t len)
+{
+	return keep(&snapshot->texts, text, len);
+}
+
+const char *
+snapshot_placeholder(struct snapshot *snapshot, const char *name, size_t len)
+{
+	return keep(&snapshot->placeholders, name, len);
 }
 
 const char *
@@ -70,30 +94,23 @@ snapshot_printf(struct snapshot *snapshot, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		text = NULL;
+	int len = vasprintf(&text, fmt, ap);
+
 	va_end(ap);
-	return keep(snapshot, text);
-}
+	if (len < 0)
+		abort();
+	const char *kept = snapshot_keep(snapshot, text, (size_t)len);
 
-size_t
-snapshot_count(const struct snapshot *snapshot)
-{
-	return utarray_len(snapshot->values);
-}
-
-struct config_value *
-snapshot_value(const struct snapshot *snapshot, size_t i)
-{
-	return (struct config_value *)utarray_eltptr(snapshot->values, i);
+	free(text);
+	return kept;
 }
 
 struct config_value *
 snapshot_find(const struct snapshot *snapshot, const struct option *option,
 	const char *name)
 {
-	for (size_t i = 0; i < snapshot_count(snapshot); i++) {
-		struct config_value *at = snapshot_value(snapshot, i);
+	for (size_t i = 0; i < snapshot->n_values; i++) {
+		struct config_value *at = &snapshot->values[i];
 
 		if (at->option == option &&
 			(at->name == NULL) == (name == NULL) &&
@@ -109,10 +126,16 @@ snapshot_assign(struct snapshot *snapshot, const struct config_value *value)
 	struct config_value *known =
 		snapshot_find(snapshot, value->option, value->name);
 
-	if (known != NULL)
+	if (known != NULL) {
 		*known = *value;
-	else
-		utarray_push_back(snapshot->values, value);
+		return;
+	}
+	if (snapshot->n_values == snapshot->size_values) {
+		snapshot->size_values += config_n_options;
+		snapshot->values = must(reallocarray(snapshot->values,
+			snapshot->size_values, sizeof(*snapshot->values)));
+	}
+	snapshot->values[snapshot->n_values++] = *value;
 }
 
 void
@@ -212,10 +235,9 @@ is_foreign(const struct snapshot *snapshot, const char *env, const char *value)
 {
 	const char *port = strstr(env, "_PORT");
 
-	for (size_t i = 0; i < utarray_len(snapshot->placeholders); i++) {
-		if (strcmp(*(const char **)utarray_eltptr(
-				   snapshot->placeholders, i),
-			    env) == 0)
+	for (const struct text *at = snapshot->placeholders; at != NULL;
+		at = at->next) {
+		if (strcmp(at->text, env) == 0)
 			return true;
 	}
 	return strncmp(env, "COUPON_TEST_", strlen("COUPON_TEST_")) == 0 ||
@@ -241,7 +263,7 @@ fail_unknown_env(const char *env, struct error *err)
 static const char *
 property_name(struct snapshot *snapshot, const char *env)
 {
-	char *name = keep(snapshot, strdup(env));
+	char *name = snapshot_keep(snapshot, env, strlen(env));
 
 	for (char *at = name; *at != '\0'; at++) {
 		if (*at == '_')
@@ -320,8 +342,8 @@ take_set(struct snapshot *snapshot, const char *set, struct error *err)
 static int
 read_values(struct snapshot *snapshot, struct error *err)
 {
-	for (size_t i = 0; i < snapshot_count(snapshot); i++) {
-		struct config_value *at = snapshot_value(snapshot, i);
+	for (size_t i = 0; i < snapshot->n_values; i++) {
+		const struct config_value *at = &snapshot->values[i];
 
 		char expected[160];
 
@@ -340,14 +362,14 @@ static void
 make_properties(struct snapshot *snapshot, const struct option *option)
 {
 	struct settings_properties *properties =
-		(void *)((char *)&snapshot->settings + option->offset);
-	size_t n = utarray_len(snapshot->values) + 1;
+		option_properties(option, &snapshot->settings);
 
-	properties->items =
-		keep(snapshot, calloc(n, sizeof(*properties->items)));
+	free(properties->items);
+	properties->items = must(
+		calloc(snapshot->n_values + 1, sizeof(*properties->items)));
 	properties->count = 0;
-	for (size_t i = 0; i < snapshot_count(snapshot); i++) {
-		struct config_value *at = snapshot_value(snapshot, i);
+	for (size_t i = 0; i < snapshot->n_values; i++) {
+		const struct config_value *at = &snapshot->values[i];
 
 		if (at->option == option && at->name != NULL)
 			properties->items[properties->count++] =

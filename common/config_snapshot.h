@@ -13,8 +13,6 @@
 #include "common/config.h"
 #include "common/config_option.h"
 
-#include <utarray.h>
-
 struct yaml_map;
 
 struct config_sources {
@@ -31,13 +29,22 @@ struct config_value {
 	const char *origin; /* "api.yaml:12", "COUPON_X", "--set", "default" */
 };
 
+/* A string that lives as long as the list it is in. */
+struct text {
+	struct text *next;
+	char text[];
+};
+
 struct snapshot {
 	struct settings settings;
-	/* struct config_value: one per option, in the table's order, then the
-	 * properties as they were first named. */
-	UT_array *values;
-	UT_array *strings;      /* char *, owned */
-	UT_array *placeholders; /* const char *: variables the file names */
+	/* One per option, in the table's order, then the properties as they
+	 * were first named. */
+	struct config_value *values;
+	size_t n_values;
+	size_t size_values;
+	struct text *texts;
+	struct text *placeholders; /* the variables that the file names */
+	struct snapshot *older;    /* config.c's */
 };
 
 struct snapshot *snapshot_new(enum daemon_kind kind);
@@ -51,9 +58,11 @@ int snapshot_read(struct snapshot *snapshot,
 const char *PRINTF(2, 3)
 	snapshot_printf(struct snapshot *snapshot, const char *fmt, ...);
 
-/* Every value; the first config_n_options are the table's rows. */
-size_t snapshot_count(const struct snapshot *snapshot);
-struct config_value *snapshot_value(const struct snapshot *snapshot, size_t i);
+char *snapshot_keep(struct snapshot *snapshot, const char *text, size_t len);
+
+/* Remember that the file names this variable; the copy is the snapshot's. */
+const char *snapshot_placeholder(
+	struct snapshot *snapshot, const char *name, size_t len);
 
 /* The option's value, or the property's of that name; NULL when not there. */
 struct config_value *snapshot_find(const struct snapshot *snapshot,

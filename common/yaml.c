@@ -12,6 +12,7 @@
 #include "common/yaml.h"
 
 #include "common/error.h"
+#include "common/must.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -36,14 +37,6 @@ struct parse {
 	char path[PATH_SIZE];
 	bool has_key; /* `path` ends with the key of the value to come */
 };
-
-static void *
-must(void *memory)
-{
-	if (memory == NULL)
-		abort();
-	return memory;
-}
 
 static int PRINTF(3, 4)
 	fail(struct parse *parse, size_t line, const char *fmt, ...)

@@ -46,19 +46,22 @@ static int
 load_as(enum daemon_kind kind, const char *args, struct config **ret,
 	struct error *err)
 {
-	enum config_action action;
+	struct config_command command;
 	char *argv[MAX_ARGS] = { (char[]){ "daemon" } };
 	int argc = 1;
-	int rest;
 
 	for (; *args != '\0'; args += strlen(args) + 1) {
 		assert_true(argc < MAX_ARGS - 1);
 		argv[argc++] = (char *)(uintptr_t)args;
 	}
-	int rc = config_load(kind, argc, argv, ret, &action, &rest, err);
+	int rc = config_load(kind, argc, argv, &command, err);
 
-	assert_true(rc != 0 || rest == argc);
-	return rc;
+	if (rc != 0)
+		return rc;
+	assert_int_equal(command.rest, argc);
+	assert_int_equal(command.action, CONFIG_RUN);
+	*ret = command.config;
+	return 0;
 }
 
 static int
@@ -432,26 +435,20 @@ what_is_unknown_on_the_command_line_is_left(void **state UNUSED)
 	char *argv[] = { (char[]){ "daemon" }, (char[]){ "--check" },
 		(char[]){ "--set" }, (char[]){ "redis.port=7" },
 		(char[]){ "create" }, (char[]){ "--set" }, NULL };
-	struct config *config;
-	enum config_action action;
+	struct config_command command;
 	struct error err;
-	int rest;
 
-	assert_int_equal(
-		config_load(DAEMON_API, 6, argv, &config, &action, &rest, &err),
-		0);
-	assert_int_equal(action, CONFIG_CHECK);
-	assert_int_equal(rest, 4);
-	assert_int_equal(config_settings(config)->redis_port, 7);
-	config_free(config);
+	assert_int_equal(config_load(DAEMON_API, 6, argv, &command, &err), 0);
+	assert_int_equal(command.action, CONFIG_CHECK);
+	assert_int_equal(command.rest, 4);
+	assert_int_equal(config_settings(command.config)->redis_port, 7);
+	config_free(command.config);
 	assert_int_not_equal(
-		config_load(DAEMON_API, 3, argv, &config, &action, &rest, &err),
-		0);
+		config_load(DAEMON_API, 3, argv, &command, &err), 0);
 	assert_string_equal(err.msg, "--set: expected a value after it");
 	argv[3] = (char[]){ "redis.port" };
 	assert_int_not_equal(
-		config_load(DAEMON_API, 4, argv, &config, &action, &rest, &err),
-		0);
+		config_load(DAEMON_API, 4, argv, &command, &err), 0);
 	assert_string_equal(err.msg, "--set: expected key=value");
 }
 
