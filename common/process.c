@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -63,8 +64,9 @@ static const struct metric_family families[N_FAMILIES] METRIC_FAMILY = {
 		"Memory in RAM.", false, NULL },
 	[THREADS] = { "process.threads", METRIC_GAUGE, NULL,
 		"Threads of the process.", false, NULL },
-	[SYSTEM_CPU_COUNT] = { "system.cpu.count", METRIC_GAUGE, NULL,
-		"Processors of the machine.", false, NULL },
+	/* The unit is ours: promtool wants no name that ends in _count. */
+	[SYSTEM_CPU_COUNT] = { "system.cpu.count", METRIC_GAUGE,
+		"processors", "Processors of the machine.", false, NULL },
 	[SYSTEM_CPU_USAGE] = { "system.cpu.usage", METRIC_GAUGE, NULL,
 		"Recent CPU usage of the machine, 0 to 1.", false, NULL },
 	[SYSTEM_LOAD] = { "system.load.average.1m", METRIC_GAUGE, NULL,
@@ -177,14 +179,21 @@ age_ns(const struct process_stat *stat)
 	       (int64_t)stat->start_ticks * (NS_PER_S / hz);
 }
 
+/* Worked out once: a start time that moves looks like a restart. */
 int64_t
 process_start_ms(void)
 {
+	static _Atomic int64_t known;
+	int64_t start_ms = atomic_load(&known);
+	int64_t unknown = 0;
 	struct process_stat stat;
 
-	if (!read_process_stat(&stat))
-		return 0;
-	return clock_wall_ms() - age_ns(&stat) / NS_PER_MS;
+	if (start_ms != 0 || !read_process_stat(&stat))
+		return start_ms;
+	start_ms = clock_wall_ms() - age_ns(&stat) / NS_PER_MS;
+	return atomic_compare_exchange_strong(&known, &unknown, start_ms)
+		       ? start_ms
+		       : unknown;
 }
 
 static void
@@ -194,11 +203,8 @@ put_stat(struct metrics_sink *sink)
 	struct rlimit limit;
 
 	if (read_process_stat(&stat)) {
-		int64_t age = age_ns(&stat);
-		int64_t start_ms = clock_wall_ms() - age / NS_PER_MS;
-
-		put(sink, UPTIME, (double)age / 1e9);
-		put(sink, START_TIME, (double)start_ms / 1e3);
+		put(sink, UPTIME, (double)age_ns(&stat) / 1e9);
+		put(sink, START_TIME, (double)process_start_ms() / 1e3);
 		put(sink, THREADS, (double)stat.threads);
 		put(sink, VIRTUAL_MEMORY, (double)stat.virtual_bytes);
 		put(sink, RESIDENT_MEMORY,

@@ -7,6 +7,7 @@
 #include "common/error.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/tests/promtool.h"
 #include "common/tests/unit.h"
 
 #include <arpa/inet.h>
@@ -421,6 +422,13 @@ prometheus_gives_the_included_names_only(void **state UNUSED)
 		"test_calls_seconds_max{kind=\"a:b c\"} 1.5\n");
 }
 
+static void
+promtool_has_nothing_to_complain_about(void **state UNUSED)
+{
+	GET("/actuator/prometheus");
+	promtool_check(answer.body);
+}
+
 /* ---- loggers ---- */
 
 #define AS_ADMIN TOKEN "Content-Type: application/json\r\n"
@@ -501,6 +509,7 @@ main(void)
 		test(more_filters_than_fit_are_refused),
 		test(prometheus_answers_in_the_format_asked_for),
 		test(prometheus_gives_the_included_names_only),
+		test(promtool_has_nothing_to_complain_about),
 		test(loggers_are_listed),
 		test(level_is_changed_and_cleared_by_the_admin_only),
 		test(bad_levels_change_nothing),

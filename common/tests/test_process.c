@@ -2,6 +2,7 @@
 #include "common/clock.h"
 #include "common/metrics.h"
 #include "common/process.h"
+#include "common/tests/promtool.h"
 #include "common/tests/unit.h"
 
 #include <fcntl.h>
@@ -103,6 +104,19 @@ start_and_uptime_add_up_to_now(void **state)
 
 	assert_true(sum > now - 2 && sum < now + 2);
 	assert_true((double)process_start_ms() / 1e3 > now - 600);
+	(void)nanosleep(&(struct timespec){ .tv_nsec = 3 * NS_PER_MS }, NULL);
+	assert_true(value(*state, "process_start_time_seconds") ==
+		    (double)process_start_ms() / 1e3);
+}
+
+static void
+promtool_has_nothing_to_complain_about(void **state)
+{
+	size_t len;
+	char *text = metrics_prometheus(*state, false, NULL, &len);
+
+	promtool_check(text);
+	free(text);
 }
 
 static void
@@ -125,6 +139,7 @@ main(void)
 		test(cpu_time_rises_and_usage_shows_it),
 		test(start_and_uptime_add_up_to_now),
 		test(memory_has_a_plausible_size),
+		test(promtool_has_nothing_to_complain_about),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
