@@ -3,6 +3,7 @@
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,18 @@ def test_the_readmes_commands_work_one_after_the_other(running):
             ["bash", "-euo", "pipefail", "-c", here], cwd=ROOT, text=True,
             stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
         assert result.returncode == 0, block + result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("daemon", ["api", "consumer"])
+def test_every_thread_is_in_threads_md(running, daemon):
+    text = (ROOT / "docs/threads.md").read_text()
+    known = {re.sub(r"\\?N$", "[0-9]+", name.replace("*", ".*"))
+             for name in re.findall(r"`([\w:*-]+)`", text)}
+    tasks = Path(f"/proc/{running.pid(daemon)}/task").iterdir()
+    names = {(task / "comm").read_text().strip() for task in tasks}
+    unknown = {name for name in names
+               if not any(re.fullmatch(pattern, name) for pattern in known)}
+    assert not unknown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
