@@ -15,6 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Macros of glibc's fortification under clang; a macro cannot be poisoned. */
+#undef sprintf
+#undef vsprintf
+
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok gets
 #pragma GCC poison atoi atol atoll atof
 #pragma GCC poison usleep gmtime localtime ctime asctime

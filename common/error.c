@@ -16,6 +16,9 @@ static const struct {
 #undef X
 };
 
+static void fill(struct error *err, enum error_kind kind, const char *code,
+	const char *fmt, va_list ap) PRINTF(4, 0);
+
 static void
 fill(struct error *err, enum error_kind kind, const char *code,
 	const char *fmt, va_list ap)
