@@ -21,6 +21,8 @@ test-all:
 status logs stop:
 	@deploy/local/stack $@
 
+clean: stop # not under the feet of running servers
+
 setup:
 	@deploy/local/setup build run test lint bench
 

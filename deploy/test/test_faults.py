@@ -18,12 +18,12 @@ TOTAL = 100000
 
 @pytest.fixture
 def loaded(make_service):
-    """(service, apis, consumers, event, load) with 20,000 requests on the way."""
+    """(service, apis, consumers, event, load) with 8,000 requests on the way."""
     service = make_service(partitions=3)
     apis = [service.api(), service.api()]
     consumers = [service.consumer(), service.consumer()]
     event = service.event(apis[0], TOTAL)
-    load = Load([a.port for a in apis], event, range(1, 20001), rate=2500,
+    load = Load([a.port for a in apis], event, range(1, 8001), rate=2000,
                 keys=True)
     wait_for(lambda: service.n_rows(event) > 500, what="rows under load")
     yield service, apis, consumers, event, load
@@ -36,7 +36,7 @@ def finish(service, event, load):
         a for a in answers if a.status != 202][:3]
     service.settle(event, timeout=60)
     service.check(event, TOTAL, answers)
-    assert service.n_rows(event) == 20000
+    assert service.n_rows(event) == 8000
 
 
 def test_api_killed(loaded):
@@ -67,7 +67,7 @@ def test_postgresql_restarted(loaded):
     service, _, _, event, load = loaded
     service.stack.stop("postgres")
     accepted = load.count(202)
-    wait_for(lambda: load.count(202) > accepted + 2000,
+    wait_for(lambda: load.count(202) > accepted + 1000,
              what="requests accepted without PostgreSQL")
     service.stack.start("postgres")
     finish(service, event, load)
@@ -121,7 +121,7 @@ def test_kafka_killed(loaded):
     service, _, _, event, load = loaded
     os.kill(service.stack.pid("kafka"), signal.SIGKILL)
     accepted = load.count(202)
-    wait_for(lambda: load.count(202) > accepted + 2000,
+    wait_for(lambda: load.count(202) > accepted + 1000,
              what="requests accepted without Kafka")
     service.stack.start("kafka")
     finish(service, event, load)
