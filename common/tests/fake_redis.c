@@ -243,14 +243,18 @@ run(void *arg)
 		fds[CONNS_MAX] = (struct pollfd){ .fd = fake->listen_fd,
 			.events = POLLIN };
 		(void)poll(fds, CONNS_MAX + 1, wait_ms(fake));
+
+		const bool cut = fake->cut;
+
 		for (size_t i = 0; i < CONNS_MAX; i++) {
-			if (fake->cut)
+			if (cut)
 				drop(&fake->clients[i]);
 			else if (fds[i].fd >= 0 && fds[i].revents != 0)
 				receive(fake, &fake->clients[i]);
 			deliver(&fake->clients[i], clock_now_ns());
 		}
-		fake->cut = false;
+		if (cut)
+			fake->cut = false;
 		if (fds[CONNS_MAX].revents != 0)
 			accept_one(fake);
 	}
