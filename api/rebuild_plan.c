@@ -26,6 +26,7 @@ struct rebuild_plan {
 	int64_t coupon_id;
 	int64_t total;
 	int64_t highest; /* taken number within 1..total */
+	int64_t latest_ms;
 	struct plan_request *requests;
 	struct plan_user *users;
 	uint64_t *taken; /* bitmap of numbers 1..capacity */
@@ -108,6 +109,8 @@ add_request(struct rebuild_plan *plan, const struct message *message)
 	request->accepted_at_ms = message->accepted_at_ms;
 	memcpy(request->key, key, len);
 	HASH_ADD_KEYPTR(hh, plan->requests, request->key, len, request);
+	if (request->accepted_at_ms > plan->latest_ms)
+		plan->latest_ms = request->accepted_at_ms;
 	return request;
 }
 
@@ -221,8 +224,11 @@ rebuild_plan_add_message(
 {
 	struct plan_request *request = find_request(plan, message);
 
-	if (request != NULL)
-		return true; /* final, or another copy of the same */
+	if (request != NULL) { /* final, or another copy of the same */
+		plan->counts.unsent -= request->unsent;
+		request->unsent = false;
+		return true;
+	}
 	plan->counts.messages++;
 	return add_holder(plan, message, &request);
 }
@@ -245,6 +251,12 @@ int64_t
 rebuild_plan_next(const struct rebuild_plan *plan)
 {
 	return plan->highest + 1;
+}
+
+int64_t
+rebuild_plan_latest_ms(const struct rebuild_plan *plan)
+{
+	return plan->latest_ms;
 }
 
 int64_t

@@ -35,6 +35,7 @@ bool rebuild_plan_add_rejection(struct rebuild_plan *plan,
 	const struct message *request, const char *reason) NODISCARD;
 bool rebuild_plan_add_row(
 	struct rebuild_plan *plan, const struct message *row) NODISCARD;
+/* Also when an entry turns out to have reached Kafka: it is unsent no more. */
 bool rebuild_plan_add_message(
 	struct rebuild_plan *plan, const struct message *message) NODISCARD;
 bool rebuild_plan_add_entry(
@@ -42,6 +43,9 @@ bool rebuild_plan_add_entry(
 
 /* 1 + the highest taken number in 1..total. */
 int64_t rebuild_plan_next(const struct rebuild_plan *plan);
+
+/* The latest accept time of what is known, unix ms; 0 if none. */
+int64_t rebuild_plan_latest_ms(const struct rebuild_plan *plan);
 
 /* The lowest number >= `from` below next that nobody holds, or 0. */
 int64_t rebuild_plan_free_number(const struct rebuild_plan *plan, int64_t from);

@@ -267,6 +267,16 @@ outbox_stale_parse(const struct redisReply *reply, int64_t *ret_now_ms,
 	return 0;
 }
 
+static void
+fill_message(struct message *ret, int64_t coupon_id,
+	const struct issue_entry *entry)
+{
+	ret->coupon_id = coupon_id;
+	ret->seq = entry->seq;
+	ret->accepted_at_ms = entry->accepted_at_ms;
+	memcpy(ret->request_id, entry->request_id, sizeof(ret->request_id));
+}
+
 int
 outbox_entry_parse(const struct redisReply *reply, size_t i, int64_t coupon_id,
 	struct message *ret)
@@ -284,11 +294,21 @@ outbox_entry_parse(const struct redisReply *reply, size_t i, int64_t coupon_id,
 	if (!take_number(&text, &ret->user_id) || !take_entry(&text, &entry) ||
 		*text != '\0')
 		return -ERROR_REDIS_ERROR;
-	ret->coupon_id = coupon_id;
-	ret->seq = entry.seq;
-	ret->accepted_at_ms = entry.accepted_at_ms;
-	memcpy(ret->request_id, entry.request_id, sizeof(ret->request_id));
+	fill_message(ret, coupon_id, &entry);
 	return 0;
+}
+
+bool
+users_entry_parse(const char *field, const char *value, int64_t coupon_id,
+	struct message *ret)
+{
+	struct issue_entry entry;
+
+	if (!take_number(&field, &ret->user_id) || *field != '\0' ||
+		!take_entry(&value, &entry) || *value != '\0')
+		return false;
+	fill_message(ret, coupon_id, &entry);
+	return true;
 }
 
 size_t

@@ -40,7 +40,9 @@ struct redisReply;
 	X(EVENT_LOAD, event_load, 4)                                           \
 	X(EVENT_UPDATE, event_update, 1)                                       \
 	X(OUTBOX_STALE, outbox_stale, 3)                                       \
-	X(OUTBOX_RESTORE, outbox_restore, 3)
+	X(OUTBOX_RESTORE, outbox_restore, 3)                                   \
+	X(FENCE, fence, 1)                                                     \
+	X(REBUILD_COMMIT, rebuild_commit, 6)
 
 enum script_id {
 #define X(id, file, keys) SCRIPT_##id,
@@ -156,6 +158,12 @@ const char *event_figures_state(const struct event_figures *figures);
 int outbox_stale_parse(const struct redisReply *reply, int64_t *ret_now_ms,
 	size_t *ret_removed, size_t *ret_count) NODISCARD;
 int outbox_entry_parse(const struct redisReply *reply, size_t i,
+	int64_t coupon_id, struct message *ret) NODISCARD;
+
+/*
+ * A field of users and its value.  False: it is a rejection, or none of ours.
+ */
+bool users_entry_parse(const char *field, const char *value,
 	int64_t coupon_id, struct message *ret) NODISCARD;
 
 /* USER:REQUEST:SEQ, the member of the outbox for ZREM and ZADD. */

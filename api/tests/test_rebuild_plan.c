@@ -148,6 +148,12 @@ only_what_redis_alone_knows_is_unsent(void **state)
 	assert_int_equal(seen.count, 1);
 	assert_int_equal(seen.user[0], 3);
 	assert_int_equal(seq_of(plan, 3), 3);
+	/* It was sent, and the next look at Kafka finds it. */
+	assert_true(rebuild_plan_add_message(plan, REQUEST(3, "c", 3)));
+	seen.count = 0;
+	rebuild_plan_each_unsent(plan, see, &seen);
+	assert_int_equal(seen.count, 0);
+	assert_int_equal(rebuild_plan_latest_ms(plan), 1003);
 	rebuild_plan_free(plan);
 }
 

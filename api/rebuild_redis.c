@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * DESIGN
+ *
+ * The rebuilt users and free numbers are written under keys of their own,
+ * named after the epoch and set to expire, in the event's hash slot; one
+ * script renames them.  A rebuild that dies leaves nothing for long, and two
+ * of them never write to the same keys.
+ */
+#include "api/rebuild_redis.h"
+
+#include "api/rebuild_plan.h"
+#include "api/rebuild_store.h"
+#include "api/scripts.h"
+#include "common/error.h"
+#include "common/redis.h"
+
+#include <assert.h>
+#include <hiredis/hiredis.h>
+#include <inttypes.h>
+
+#define EXPIRE_S 600
+
+enum { BATCH = 500, FIELD_SIZE = 96, VALUE_SIZE = 128, NUMBER_SIZE = 24 };
+
+/* A connection borrowed for one stage. */
+struct stage {
+	const struct rebuild_redis *call;
+	struct pool *pool;
+	struct pool_entry *entry;
+};
+
+static int
+stage_begin(struct stage *stage, const struct rebuild_redis *call,
+	struct error *err)
+{
+	stage->call = call;
+	stage->pool = redis_shard_pool(call->shards, call->coupon_id);
+	return pool_acquire(
+		stage->pool, "rebuild", call->deadline_ns, &stage->entry, err);
+}
+
+static void
+stage_end(struct stage *stage, int rc)
+{
+	pool_release(stage->pool, &stage->entry, redis_verdict(rc));
+}
+
+static int
+unexpected(struct error *err, const char *what)
+{
+	return error_set(
+		err, ERROR_REDIS_ERROR, "redis: unexpected reply to %s", what);
+}
+
+/* A script that answers 0 or 1. */
+static int
+run_script(const struct stage *stage, enum script_id script, int n_keys,
+	int argc, const char **argv, bool *ret, struct error *err)
+{
+	size_t argvlen[16];
+	struct redisReply *reply;
+
+	assert(argc <= (int)ARRAY_SIZE(argvlen));
+	for (int i = 0; i < argc; i++)
+		argvlen[i] = strlen(argv[i]);
+	int rc = redis_eval(stage->entry->resource, stage->call->deadline_ns,
+		&scripts[script], n_keys, argc, argv, argvlen, &reply, err);
+
+	if (rc != 0)
+		return rc;
+	if (reply->type == REDIS_REPLY_INTEGER)
+		*ret = reply->integer == 1;
+	else
+		rc = unexpected(err, scripts[script].name);
+	freeReplyObject(reply);
+	return rc;
+}
+
+static const char *
+number(char buf[NUMBER_SIZE], int64_t value)
+{
+	(void)snprintf(buf, NUMBER_SIZE, "%" PRId64, value);
+	return buf;
+}
+
+int
+rebuild_redis_fence(const struct rebuild_redis *call, int64_t epoch,
+	bool *ret_fenced, struct error *err)
+{
+	struct event_keys keys;
+	struct stage stage;
+	char text[NUMBER_SIZE];
+	int rc = stage_begin(&stage, call, err);
+
+	if (rc != 0)
+		return rc;
+	event_keys_init(&keys, call->coupon_id);
+	const char *argv[] = { keys.name[0], number(text, epoch) };
+
+	rc = run_script(&stage, SCRIPT_FENCE, SCRIPT_FENCE_KEYS,
+		ARRAY_SIZE(argv), argv, ret_fenced, err);
+	stage_end(&stage, rc);
+	return rc;
+}
+
+/* ---- reading ---- */
+
+/* One page of HSCAN: fields and values in turn. */
+static int
+add_page(const struct rebuild_redis *call, const struct redisReply *page,
+	struct rebuild_plan *plan, struct error *err)
+{
+	for (size_t i = 0; i + 1 < page->elements; i += 2) {
+		struct message entry;
+
+		if (users_entry_parse(page->element[i]->str,
+			    page->element[i + 1]->str, call->coupon_id,
+			    &entry) &&
+			!rebuild_plan_add_entry(plan, &entry))
+			return error_set(
+				err, ERROR_NO_MEMORY, "rebuild: out of memory");
+	}
+	return call->tick(call->arg, err);
+}
+
+static int
+read_page(const struct stage *stage, const char *key, char cursor[NUMBER_SIZE],
+	struct rebuild_plan *plan, struct error *err)
+{
+	struct redisReply *reply;
+	int rc = redis_callf(stage->entry->resource, stage->call->deadline_ns,
+		&reply, err, "HSCAN %s %s COUNT %d", key, cursor, BATCH);
+
+	if (rc != 0)
+		return rc;
+	if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2) {
+		(void)snprintf(
+			cursor, NUMBER_SIZE, "%s", reply->element[0]->str);
+		rc = add_page(stage->call, reply->element[1], plan, err);
+	} else {
+		rc = unexpected(err, "HSCAN");
+	}
+	freeReplyObject(reply);
+	return rc;
+}
+
+int
+rebuild_redis_read(const struct rebuild_redis *call, struct rebuild_plan *plan,
+	struct error *err)
+{
+	char key[REDIS_KEY_SIZE], cursor[NUMBER_SIZE] = "0";
+	struct stage stage;
+	int rc = stage_begin(&stage, call, err);
+
+	if (rc != 0)
+		return rc;
+	redis_key(key, call->coupon_id, "users");
+	do
+		rc = read_page(&stage, key, cursor, plan, err);
+	while (rc == 0 && strcmp(cursor, "0") != 0);
+	stage_end(&stage, rc);
+	return rc;
+}
+
+/* ---- writing ---- */
+
+/* Collects arguments of one big command and sends it when it is full. */
+struct writer {
+	const struct stage *stage;
+	const char *command;
+	const char *key;
+	size_t n; /* pairs */
+	int rc;
+	struct error *err;
+	char fields[BATCH][FIELD_SIZE];
+	char values[BATCH][VALUE_SIZE];
+	const char *argv[2 * BATCH + 2];
+	size_t argvlen[2 * BATCH + 2];
+};
+
+static int
+flush(struct writer *w)
+{
+	const struct rebuild_redis *call = w->stage->call;
+	struct redisReply *reply;
+	int argc = 0;
+
+	if (w->rc != 0 || w->n == 0)
+		return w->rc;
+	w->argv[argc++] = w->command;
+	w->argv[argc++] = w->key;
+	for (size_t i = 0; i < w->n; i++) {
+		w->argv[argc++] = w->fields[i];
+		w->argv[argc++] = w->values[i];
+	}
+	for (int i = 0; i < argc; i++)
+		w->argvlen[i] = strlen(w->argv[i]);
+	w->n = 0;
+	w->rc = redis_call(w->stage->entry->resource, call->deadline_ns, argc,
+		w->argv, w->argvlen, &reply, w->err);
+	if (w->rc != 0)
+		return w->rc;
+	freeReplyObject(reply);
+	w->rc = call->tick(call->arg, w->err);
+	return w->rc;
+}
+
+static bool
+next_pair(struct writer *w)
+{
+	if (++w->n == BATCH)
+		(void)flush(w);
+	return w->rc == 0;
+}
+
+static bool
+write_user(void *arg, const struct message *request, const char *reason)
+{
+	struct writer *w = arg;
+
+	if (reason == NULL) {
+		(void)number(w->fields[w->n], request->user_id);
+		(void)snprintf(w->values[w->n], VALUE_SIZE,
+			"%s:%" PRId64 ":%" PRId64, request->request_id,
+			request->seq, request->accepted_at_ms);
+	} else {
+		(void)snprintf(w->fields[w->n], FIELD_SIZE, "%" PRId64 ":%s",
+			request->user_id, request->request_id);
+		(void)snprintf(w->values[w->n], VALUE_SIZE,
+			"%s:%" PRId64 ":%" PRId64, reason, request->seq,
+			request->accepted_at_ms);
+	}
+	return next_pair(w);
+}
+
+static void
+write_free(struct writer *w, const struct rebuild_plan *plan)
+{
+	for (int64_t seq = rebuild_plan_free_number(plan, 1); seq != 0;
+		seq = rebuild_plan_free_number(plan, seq + 1)) {
+		/* ZADD wants the score first. */
+		(void)number(w->fields[w->n], seq);
+		(void)number(w->values[w->n], seq);
+		if (!next_pair(w))
+			return;
+	}
+}
+
+static int
+expire(const struct stage *stage, const char *key, struct error *err)
+{
+	struct redisReply *reply;
+	int rc = redis_callf(stage->entry->resource, stage->call->deadline_ns,
+		&reply, err, "EXPIRE %s %d", key, EXPIRE_S);
+
+	if (rc == 0)
+		freeReplyObject(reply);
+	return rc;
+}
+
+/* The rebuilt users and free numbers, under their temporary keys. */
+static int
+write_plan(const struct stage *stage, const struct rebuild_plan *plan,
+	const char *users, const char *free_numbers, struct error *err)
+{
+	struct writer *w = calloc(1, sizeof(*w));
+
+	if (w == NULL)
+		return error_set(
+			err, ERROR_NO_MEMORY, "rebuild: out of memory");
+	w->stage = stage;
+	w->err = err;
+	w->command = "HSET";
+	w->key = users;
+	if (rebuild_plan_each_rejection(plan, write_user, w) &&
+		rebuild_plan_each_user(plan, write_user, w))
+		(void)flush(w);
+	w->command = "ZADD";
+	w->key = free_numbers;
+	if (w->rc == 0)
+		write_free(w, plan);
+	int rc = flush(w);
+
+	free(w);
+	if (rc == 0)
+		rc = expire(stage, users, err);
+	if (rc == 0)
+		rc = expire(stage, free_numbers, err);
+	return rc;
+}
+
+/* The index that relay and reconciler find the event by. */
+static int
+add_to_index(const struct stage *stage, struct error *err)
+{
+	struct redisReply *reply;
+	int rc = redis_callf(stage->entry->resource, stage->call->deadline_ns,
+		&reply, err, "SADD %s %" PRId64, EVENTS_INDEX_KEY,
+		stage->call->coupon_id);
+
+	if (rc == 0)
+		freeReplyObject(reply);
+	return rc;
+}
+
+static int
+put_in_force(const struct stage *stage, const struct rebuild_event *event,
+	const struct rebuild_plan *plan, const char *const temporary[2],
+	bool *ret_done, struct error *err)
+{
+	char numbers[7][NUMBER_SIZE];
+	struct event_keys keys;
+
+	event_keys_init(&keys, event->coupon_id);
+	const char *argv[] = {
+		keys.name[0],
+		keys.name[1],
+		keys.name[2],
+		keys.name[3],
+		temporary[0],
+		temporary[1],
+		number(numbers[0], event->epoch),
+		number(numbers[1], rebuild_plan_next(plan)),
+		number(numbers[2], rebuild_plan_latest_ms(plan)),
+		number(numbers[3], event->version),
+		number(numbers[4], event->total),
+		number(numbers[5], event->opens_at_ms),
+		number(numbers[6], event->closes_at_ms),
+		event->closed ? "1" : "0",
+	};
+
+	return run_script(stage, SCRIPT_REBUILD_COMMIT,
+		SCRIPT_REBUILD_COMMIT_KEYS, ARRAY_SIZE(argv), argv, ret_done,
+		err);
+}
+
+int
+rebuild_redis_commit(const struct rebuild_redis *call,
+	const struct rebuild_event *event, const struct rebuild_plan *plan,
+	bool *ret_done, struct error *err)
+{
+	char users[REDIS_KEY_SIZE + 48], numbers[REDIS_KEY_SIZE + 48];
+	struct stage stage;
+	int rc = stage_begin(&stage, call, err);
+
+	if (rc != 0)
+		return rc;
+	(void)snprintf(users, sizeof(users),
+		"{c:%" PRId64 "}:rebuild:%" PRId64 ":users", event->coupon_id,
+		event->epoch);
+	(void)snprintf(numbers, sizeof(numbers),
+		"{c:%" PRId64 "}:rebuild:%" PRId64 ":free", event->coupon_id,
+		event->epoch);
+	rc = write_plan(&stage, plan, users, numbers, err);
+	if (rc == 0)
+		rc = add_to_index(&stage, err);
+	if (rc == 0)
+		rc = put_in_force(&stage, event, plan,
+			(const char *const[2]){ users, numbers }, ret_done,
+			err);
+	stage_end(&stage, rc);
+	return rc;
+}
