@@ -265,6 +265,40 @@ flush_leases(struct lane *lane)
 	}
 }
 
+/*
+ * Before anything is written, so that a command that can reach Redis has been
+ * announced; after the replies' callbacks, so that what they started has been
+ * counted elsewhere (the producer) before we call the command over.
+ */
+static void
+publish_oldest(struct pipeline *pipeline)
+{
+	int64_t oldest_ns = INT64_MAX;
+	const struct redis_lease *lease;
+
+	for (size_t i = 0; i < pipeline->n_lanes; i++) {
+		DL_FOREACH(pipeline->lanes[i].leases, lease)
+		{
+			if (lease_in_flight(lease) == 0)
+				continue;
+			const int64_t since_ns =
+				lease_place(lease, lease->head)->since_ns;
+
+			if (since_ns < oldest_ns)
+				oldest_ns = since_ns;
+		}
+	}
+	atomic_store_explicit(
+		&pipeline->oldest_ns, oldest_ns, memory_order_release);
+}
+
+bool
+pipeline_is_answered_since(const struct pipeline *pipeline, int64_t since_ns)
+{
+	return atomic_load_explicit(
+		       &pipeline->oldest_ns, memory_order_acquire) >= since_ns;
+}
+
 void
 pipeline_turn(struct pipeline *pipeline)
 {
@@ -278,6 +312,7 @@ pipeline_turn(struct pipeline *pipeline)
 		tend_leases(&pipeline->lanes[i], now_ns);
 	/* What went back may have come straight to the next of our waiters. */
 	pipeline_drain_inbox(pipeline);
+	publish_oldest(pipeline);
 	for (size_t i = 0; i < pipeline->n_lanes; i++)
 		flush_leases(&pipeline->lanes[i]);
 }
@@ -378,6 +413,7 @@ pipeline_new(struct http_loop *loop, struct redis_shards *shards,
 	pipeline->inbox = pool_inbox_new();
 	pipeline->inbuf = must_calloc(1, LEASE_READ_SIZE);
 	pipeline->retry_tokens = RETRY_RESERVE;
+	atomic_init(&pipeline->oldest_ns, INT64_MAX);
 	pipeline->scripts = redis_shards_scripts(shards, &pipeline->n_scripts);
 	pipeline->n_lanes = redis_shards_count(shards);
 	pipeline->lanes = must_calloc(pipeline->n_lanes, sizeof(struct lane));

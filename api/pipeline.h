@@ -96,4 +96,11 @@ int64_t pipeline_next_deadline_ns(const struct pipeline *pipeline);
 /* Commands submitted and not ended (each has a request behind it). */
 size_t pipeline_in_flight(const struct pipeline *pipeline);
 
+/*
+ * Has every command that was written to Redis before `since_ns` ended?  (What
+ * was abandoned has ended.)  Any thread.
+ */
+bool pipeline_is_answered_since(
+	const struct pipeline *pipeline, int64_t since_ns);
+
 #endif

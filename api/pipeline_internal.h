@@ -94,7 +94,8 @@ struct pipeline {
 	struct redis_command *by_deadline; /* every command, soonest first */
 	struct redis_command *failed;      /* to be ended by the next turn */
 	size_t in_flight;
-	int64_t retry_tokens; /* tenths of a retry */
+	_Atomic int64_t oldest_ns; /* of what awaits a reply; for others */
+	int64_t retry_tokens;      /* tenths of a retry */
 	bool stopping;
 	struct redis_script *scripts; /* borrowed from the shards */
 	struct timer **timers;        /* per script */
