@@ -210,7 +210,7 @@ http_is_client_id(const char *value)
 {
 	size_t len = 0;
 
-	for (; value[len] != '\0' && len <= CLIENT_ID_MAX; len++) {
+	for (; len <= CLIENT_ID_MAX && value[len] != '\0'; len++) {
 		unsigned char c = (unsigned char)value[len];
 
 		if (!isalnum(c) && c != '.' && c != '_' && c != '-')

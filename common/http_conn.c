@@ -24,16 +24,15 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <utlist.h>
 
 #define DRAIN_QUIET_NS NS_PER_S
 #define LINGER_NS (2 * NS_PER_S)
-#define LINGERING_MAX 256          /* per loop; others are just closed */
-#define LINGER_BYTES (1024 * 1024) /* a client that sends more is cut */
-#define LINGER_READ_MAX 65536      /* per event: others have their turn */
+#define LINGERING_MAX 256 /* per loop; others are just closed */
+#define LINGER_BYTES ((size_t)1024 * 1024) /* a client that sends more is cut */
+#define LINGER_READ_MAX 65536 /* per event: others have their turn */
 
 struct http_linger {
-	struct http_linger *prev, *next; /* in loop->lingering, by age */
+	TAILQ_ENTRY(http_linger) entry; /* of loop->lingering */
 	struct http_loop *loop;
 	int64_t until_ns;
 	size_t bytes;
@@ -47,7 +46,7 @@ linger_end(struct http_linger *linger)
 
 	http_loop_unwatch(loop, linger->fd);
 	close(linger->fd);
-	DL_DELETE(loop->lingering, linger);
+	TAILQ_REMOVE(&loop->lingering, linger, entry);
 	loop->n_lingering--;
 	free(linger);
 }
@@ -87,7 +86,7 @@ linger_start(struct http_loop *loop, int fd)
 		free(linger);
 		return;
 	}
-	DL_APPEND(loop->lingering, linger);
+	TAILQ_INSERT_TAIL(&loop->lingering, linger, entry);
 	loop->n_lingering++;
 	if (http_loop_watch(
 		    loop, linger->fd, EPOLLIN, on_linger, linger, &err) < 0)
@@ -149,7 +148,7 @@ http_conn_busy(struct http_conn *conn)
 {
 	if (!conn->is_quiet)
 		return;
-	DL_DELETE(conn->loop->quiet, conn);
+	TAILQ_REMOVE(&conn->loop->quiet, conn, entry);
 	conn->is_quiet = false;
 }
 
@@ -158,8 +157,23 @@ http_conn_quiet(struct http_conn *conn)
 {
 	http_conn_busy(conn);
 	conn->quiet_since_ns = conn->loop->now_ns;
-	DL_APPEND(conn->loop->quiet, conn);
+	TAILQ_INSERT_TAIL(&conn->loop->quiet, conn, entry);
 	conn->is_quiet = true;
+}
+
+/* The oldest of those still lingering, once the others have ended. */
+static const struct http_linger *
+end_old_lingers(struct http_loop *loop, int64_t until_ns)
+{
+	struct http_linger *linger = TAILQ_FIRST(&loop->lingering);
+
+	while (linger != NULL && linger->until_ns <= until_ns) {
+		struct http_linger *next = TAILQ_NEXT(linger, entry);
+
+		linger_end(linger);
+		linger = next;
+	}
+	return linger;
 }
 
 int64_t
@@ -170,28 +184,29 @@ http_conn_tick(struct http_loop *loop)
 		atomic_load_explicit(&server->draining, memory_order_relaxed);
 	int64_t limit_ns = draining ? DRAIN_QUIET_NS
 				    : server->config.idle_timeout_s * NS_PER_S;
+	const struct http_linger *linger = end_old_lingers(loop, loop->now_ns);
+	int64_t next = linger == NULL ? INT64_MAX : linger->until_ns;
+	struct http_conn *conn;
 
-	while (loop->lingering != NULL &&
-		loop->lingering->until_ns <= loop->now_ns)
-		linger_end(loop->lingering);
-	while (loop->quiet != NULL &&
-		loop->quiet->quiet_since_ns + limit_ns <= loop->now_ns) {
-		struct http_conn *conn = loop->quiet;
-
+	while ((conn = TAILQ_FIRST(&loop->quiet)) != NULL &&
+		conn->quiet_since_ns + limit_ns <= loop->now_ns) {
 		http_conn_busy(conn);
 		(void)shutdown(conn->fd, SHUT_RDWR); /* it sees this and ends */
 	}
-	int64_t next = loop->quiet == NULL
-			       ? INT64_MAX
-			       : loop->quiet->quiet_since_ns + limit_ns;
-	if (loop->lingering != NULL && loop->lingering->until_ns < next)
-		next = loop->lingering->until_ns;
+	if (conn != NULL && conn->quiet_since_ns + limit_ns < next)
+		next = conn->quiet_since_ns + limit_ns;
 	return next;
+}
+
+void
+http_conn_init(struct http_loop *loop)
+{
+	TAILQ_INIT(&loop->quiet);
+	TAILQ_INIT(&loop->lingering);
 }
 
 void
 http_conn_fini(struct http_loop *loop)
 {
-	while (loop->lingering != NULL)
-		linger_end(loop->lingering);
+	(void)end_old_lingers(loop, INT64_MAX);
 }

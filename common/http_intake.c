@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SKIP_MAX (1024 * 1024)
+#define SKIP_MAX ((size_t)1024 * 1024)
 #define BODY_FIRST 256 /* chunked: first room, then doubled */
 
 /* The default decodes the path before we could split it into segments. */
@@ -71,6 +71,7 @@ take_query(struct http_request *req, const char *name, size_t name_len,
 }
 
 static enum MHD_Result
+/* NOLINTNEXTLINE(readability-function-size): libmicrohttpd's signature */
 on_value(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_len,
 	const char *value, size_t value_len)
 {

@@ -20,6 +20,7 @@
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 
 struct http_meters;
 
@@ -57,12 +58,14 @@ struct http_watch {
 };
 
 struct http_conn {
-	struct http_conn *prev, *next; /* in loop->quiet, while is_quiet */
+	TAILQ_ENTRY(http_conn) entry; /* of loop->quiet, while is_quiet */
 	struct http_loop *loop;
 	int64_t quiet_since_ns;
 	int fd;
 	bool is_quiet;
 };
+
+TAILQ_HEAD(http_requests, http_request);
 
 struct http_loop {
 	struct http_server *server;
@@ -86,14 +89,14 @@ struct http_loop {
 	bool accept_paused;
 	int64_t quiesced_at_ns; /* 0: not yet */
 	/* http_conn.c */
-	struct http_conn *quiet; /* by quiet_since_ns */
-	struct http_linger *lingering;
+	TAILQ_HEAD(, http_conn) quiet;       /* by quiet_since_ns */
+	TAILQ_HEAD(, http_linger) lingering; /* by age */
 	unsigned n_lingering;
 	/* http_request.c */
-	struct http_request *timed;   /* by deadline_ns */
-	struct http_request *untimed; /* HTTP_NO_DEADLINE */
-	struct http_request *overdue; /* answered by us, still held */
-	struct http_request *spare;
+	struct http_requests timed;   /* by deadline_ns */
+	struct http_requests untimed; /* HTTP_NO_DEADLINE */
+	struct http_requests overdue; /* answered by us, still held */
+	struct http_requests spare;
 	unsigned n_spare;
 	unsigned since_access_log;
 	/* any thread */
@@ -114,8 +117,8 @@ struct http_pair {
 struct http_block;
 
 struct http_request {
-	struct http_request *prev, *next; /* in *list, or loop->spare */
-	struct http_request **list;       /* NULL: in none */
+	TAILQ_ENTRY(http_request) entry; /* of *list, or of loop->spare */
+	struct http_requests *list;      /* NULL: in none */
 	struct http_loop *loop;
 	struct http_conn *conn;
 	struct MHD_Connection *mhd; /* NULL once the client is gone */
@@ -187,6 +190,7 @@ void http_conn_busy(struct http_conn *conn);
 void http_conn_quiet(struct http_conn *conn);
 /* Cuts the overdue; returns when to call it next. */
 int64_t http_conn_tick(struct http_loop *loop);
+void http_conn_init(struct http_loop *loop);
 void http_conn_fini(struct http_loop *loop);
 
 /* ---- http_loop.c ---- */
@@ -233,6 +237,7 @@ char *http_request_copy(struct http_request *req, const char *text, size_t len);
 void http_request_tick(struct http_loop *loop);
 /* Answers everything that is left, 503 DRAINING. */
 void http_request_fail_all(struct http_loop *loop);
+void http_request_init(struct http_loop *loop);
 void http_request_fini(struct http_loop *loop);
 
 /* ---- http_reply.c ---- */

@@ -38,38 +38,57 @@
 
 /* ---- who has the port ---- */
 
-/* The inode of the socket that listens on `port`, or 0. */
+/*
+ * A row of /proc/net/tcp: "sl local:port remote:port st tx:rx tr:when retrnsmt
+ * uid timeout inode ...".  The inode if it listens on `port`, else 0.
+ */
+static uint64_t
+match_row(char *row, uint16_t port)
+{
+	enum { LOCAL = 1, STATE = 3, INODE = 9, N_FIELDS = 10 };
+	static const char listening[] = "0A";
+	char *fields[N_FIELDS];
+	char *rest = NULL;
+
+	for (size_t i = 0; i < N_FIELDS; i++) {
+		fields[i] = strtok_r(i == 0 ? row : NULL, " \n", &rest);
+		if (fields[i] == NULL)
+			return 0;
+	}
+	const char *colon = strchr(fields[LOCAL], ':');
+	if (colon == NULL || strtoul(colon + 1, NULL, 16) != port ||
+		strcmp(fields[STATE], listening) != 0)
+		return 0;
+	return strtoull(fields[INODE], NULL, 10);
+}
+
 static uint64_t
 find_listener(const char *table, uint16_t port)
 {
 	FILE *file = fopen(table, "re");
-	char line[256];
-	uint64_t found = 0;
+	char row[256];
+	uint64_t inode = 0;
 
 	if (file == NULL)
 		return 0;
-	while (found == 0 && fgets(line, sizeof(line), file) != NULL) {
-		unsigned local, state;
-		uint64_t inode;
+	while (inode == 0 && fgets(row, sizeof(row), file) != NULL)
+		inode = match_row(row, port);
+	(void)fclose(file);
+	return inode;
+}
 
-		/* sl local:port remote:port state tx:rx tr:when retrnsmt uid
-		 * timeout inode */
-		if (sscanf(line,
-			    "%*u: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x %*x:%*x "
-			    "%*x:%*x %*x %*u %*u %" SCNu64,
-			    &local, &state, &inode) == 3 &&
-			local == port && state == 0x0a)
-			found = inode;
-	}
-	fclose(file);
-	return found;
+/* glibc's readdir() is safe as long as nobody shares the stream. */
+static struct dirent *
+next_entry(DIR *dir)
+{
+	return readdir(dir); /* NOLINT(concurrency-mt-unsafe) */
 }
 
 /* Does the process have this socket open?  False when we may not look. */
 static bool
 process_has_socket(const char *pid, uint64_t inode)
 {
-	char path[sizeof("/proc//fd/") + 2 * NAME_MAX];
+	char path[sizeof("/proc//fd/") + NAME_MAX + NAME_MAX];
 	char want[64];
 	char link[64];
 	bool found = false;
@@ -79,7 +98,8 @@ process_has_socket(const char *pid, uint64_t inode)
 	DIR *dir = opendir(path);
 	if (dir == NULL)
 		return false;
-	for (struct dirent *entry; !found && (entry = readdir(dir)) != NULL;) {
+	for (struct dirent *entry;
+		!found && (entry = next_entry(dir)) != NULL;) {
 		(void)snprintf(path, sizeof(path), "/proc/%s/fd/%s", pid,
 			entry->d_name);
 		ssize_t n = readlink(path, link, sizeof(link) - 1);
@@ -103,7 +123,7 @@ describe_process(const char *pid, char *buf, size_t size)
 	if (file != NULL) {
 		if (fgets(comm, sizeof(comm), file) != NULL)
 			comm[strcspn(comm, "\n")] = '\0';
-		fclose(file);
+		(void)fclose(file);
 	}
 	(void)snprintf(buf, size, "%s (pid %s)", comm, pid);
 }
@@ -120,7 +140,8 @@ http_listen_owner(uint16_t port, char *buf, size_t size)
 	DIR *dir = inode == 0 ? NULL : opendir("/proc");
 	if (dir == NULL)
 		return;
-	for (struct dirent *entry; !found && (entry = readdir(dir)) != NULL;) {
+	for (struct dirent *entry;
+		!found && (entry = next_entry(dir)) != NULL;) {
 		found = entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
 			process_has_socket(entry->d_name, inode);
 		if (found)

@@ -60,6 +60,7 @@ grow_watches(struct http_loop *loop, int fd, struct error *err)
 }
 
 int
+/* NOLINTNEXTLINE(readability-function-size): what epoll_ctl() takes */
 http_loop_watch(struct http_loop *loop, int fd, uint32_t events, http_fd_fn *fn,
 	void *arg, struct error *err)
 {
@@ -217,8 +218,9 @@ tick(struct http_loop *loop)
 	if (loop->server->config.next_deadline_ns != NULL)
 		next = earliest(next,
 			loop->server->config.next_deadline_ns(loop->user));
-	if (loop->timed != NULL)
-		next = earliest(next, loop->timed->deadline_ns);
+	const struct http_request *first = TAILQ_FIRST(&loop->timed);
+	if (first != NULL)
+		next = earliest(next, first->deadline_ns);
 	if (loop->n_polled > 0)
 		next = earliest(next, loop->poll_until_ns);
 	return next;
@@ -369,6 +371,8 @@ http_loop_init(struct http_loop *loop, struct http_server *server,
 	loop->index = index;
 	loop->wake_fd = -1;
 	loop->listen_fd = -1;
+	http_conn_init(loop);
+	http_request_init(loop);
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (loop->epoll_fd >= 0)
 		loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -20,11 +20,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <utlist.h>
 
 #define SPARE_MAX 1024 /* per loop, 3 MB */
 #define BLOCK_MIN 4096
-#define ARENA_MAX (64 * 1024) /* besides twice the longest body */
+#define ARENA_MAX ((size_t)64 * 1024) /* besides twice the longest body */
 
 /* A further part of the arena; its bytes follow. */
 struct http_block {
@@ -38,10 +37,10 @@ struct http_request *
 http_request_new(struct http_loop *loop, struct http_conn *conn,
 	struct MHD_Connection *mhd)
 {
-	struct http_request *req = loop->spare;
+	struct http_request *req = TAILQ_FIRST(&loop->spare);
 
 	if (req != NULL) {
-		loop->spare = req->next;
+		TAILQ_REMOVE(&loop->spare, req, entry);
 		loop->n_spare--;
 	} else {
 		req = malloc(HTTP_REQUEST_SIZE);
@@ -63,11 +62,11 @@ http_request_new(struct http_loop *loop, struct http_conn *conn,
 }
 
 static void
-enlist(struct http_request *req, struct http_request **list)
+enlist(struct http_request *req, struct http_requests *list)
 {
 	assert(req->list == NULL);
 	req->list = list;
-	DL_APPEND(*list, req);
+	TAILQ_INSERT_TAIL(list, req, entry);
 }
 
 static void
@@ -75,7 +74,7 @@ unlist(struct http_request *req)
 {
 	if (req->list == NULL)
 		return;
-	DL_DELETE(*req->list, req);
+	TAILQ_REMOVE(req->list, req, entry);
 	req->list = NULL;
 }
 
@@ -98,8 +97,7 @@ recycle(struct http_request *req)
 		free(req);
 		return;
 	}
-	req->next = loop->spare;
-	loop->spare = req;
+	TAILQ_INSERT_HEAD(&loop->spare, req, entry); /* warm in the cache */
 	loop->n_spare++;
 }
 
@@ -173,15 +171,14 @@ http_request_enlist(struct http_request *req)
 		req->arrived_ns +
 		atomic_load_explicit(&loop->server->request_timeout_ns,
 			memory_order_relaxed);
-	struct http_request *after =
-		loop->timed == NULL ? NULL : loop->timed->prev;
-	while (after != NULL && after->deadline_ns > req->deadline_ns)
-		after = after == loop->timed ? NULL : after->prev;
+	struct http_request *before = TAILQ_LAST(&loop->timed, http_requests);
+	while (before != NULL && before->deadline_ns > req->deadline_ns)
+		before = TAILQ_PREV(before, http_requests, entry);
 	req->list = &loop->timed;
-	if (after == NULL)
-		DL_PREPEND(loop->timed, req);
+	if (before == NULL)
+		TAILQ_INSERT_HEAD(&loop->timed, req, entry);
 	else
-		DL_APPEND_ELEM(loop->timed, after, req);
+		TAILQ_INSERT_AFTER(&loop->timed, before, req, entry);
 }
 
 void
@@ -264,10 +261,10 @@ answer_for_handler(struct http_request *req, const char *reason)
 void
 http_request_tick(struct http_loop *loop)
 {
-	while (loop->timed != NULL &&
-		loop->timed->deadline_ns <= loop->now_ns) {
-		struct http_request *req = loop->timed;
+	struct http_request *req;
 
+	while ((req = TAILQ_FIRST(&loop->timed)) != NULL &&
+		req->deadline_ns <= loop->now_ns) {
 		unlist(req);
 		if (!req->held)
 			continue; /* still on its way in; see http_intake.c */
@@ -279,38 +276,48 @@ http_request_tick(struct http_loop *loop)
 }
 
 static void
-fail(struct http_request *req)
+fail_each(struct http_requests *list)
 {
-	unlist(req);
-	if (req->held)
-		answer_for_handler(req, "DRAINING");
-	else if (req->conn != NULL) /* half a request */
-		(void)shutdown(req->conn->fd, SHUT_RDWR);
+	struct http_request *req;
+
+	while ((req = TAILQ_FIRST(list)) != NULL) {
+		unlist(req);
+		if (req->held)
+			answer_for_handler(req, "DRAINING");
+		else if (req->conn != NULL) /* half a request */
+			(void)shutdown(req->conn->fd, SHUT_RDWR);
+	}
 }
 
 void
 http_request_fail_all(struct http_loop *loop)
 {
-	while (loop->timed != NULL)
-		fail(loop->timed);
-	while (loop->untimed != NULL)
-		fail(loop->untimed);
+	fail_each(&loop->timed);
+	fail_each(&loop->untimed);
+}
+
+void
+http_request_init(struct http_loop *loop)
+{
+	TAILQ_INIT(&loop->timed);
+	TAILQ_INIT(&loop->untimed);
+	TAILQ_INIT(&loop->overdue);
+	TAILQ_INIT(&loop->spare);
 }
 
 void
 http_request_fini(struct http_loop *loop)
 {
-	/* Their holders are gone: whoever starts the server stops them first. */
-	while (loop->overdue != NULL) {
-		struct http_request *req = loop->overdue;
+	struct http_request *req;
 
+	/* Their holders are gone: whoever stops the server stops them first. */
+	while ((req = TAILQ_FIRST(&loop->overdue)) != NULL) {
+		unlist(req);
 		req->held = false;
 		recycle(req);
 	}
-	while (loop->spare != NULL) {
-		struct http_request *req = loop->spare;
-
-		loop->spare = req->next;
+	while ((req = TAILQ_FIRST(&loop->spare)) != NULL) {
+		TAILQ_REMOVE(&loop->spare, req, entry);
 		free(req);
 	}
 }

@@ -68,8 +68,8 @@ json_member_is_set(const json_t *object, const char *name)
 }
 
 int
-json_member_int(const json_t *object, const char *name, int64_t min,
-	int64_t max, int64_t *ret, struct error *err)
+json_member_int(const json_t *object, const char *name, struct json_range range,
+	int64_t *ret, struct error *err)
 {
 	const json_t *member = json_object_get(object, name);
 
@@ -79,10 +79,10 @@ json_member_int(const json_t *object, const char *name, int64_t min,
 		return error_set(
 			err, ERROR_BAD_INPUT, "%s must be an integer.", name);
 	int64_t value = json_integer_value(member);
-	if (value < min || value > max)
+	if (value < range.min || value > range.max)
 		return error_set(err, ERROR_BAD_INPUT,
-			"%s must be in %lld .. %lld.", name, (long long)min,
-			(long long)max);
+			"%s must be in %lld .. %lld.", name,
+			(long long)range.min, (long long)range.max);
 	*ret = value;
 	return 0;
 }
@@ -91,12 +91,14 @@ int
 json_member_id(
 	const json_t *object, const char *name, int64_t *ret, struct error *err)
 {
-	return json_member_int(object, name, 1, INT64_MAX, ret, err);
+	const struct json_range ids = { 1, INT64_MAX };
+
+	return json_member_int(object, name, ids, ret, err);
 }
 
 int
-json_member_text(const json_t *object, const char *name, size_t min, size_t max,
-	const char **ret, struct error *err)
+json_member_text(const json_t *object, const char *name,
+	struct json_range bytes, const char **ret, struct error *err)
 {
 	const json_t *member = json_object_get(object, name);
 
@@ -105,10 +107,11 @@ json_member_text(const json_t *object, const char *name, size_t min, size_t max,
 	if (!json_is_string(member))
 		return error_set(
 			err, ERROR_BAD_INPUT, "%s must be a string.", name);
-	size_t len = json_string_length(member);
-	if (len < min || len > max)
+	int64_t len = (int64_t)json_string_length(member);
+	if (len < bytes.min || len > bytes.max)
 		return error_set(err, ERROR_BAD_INPUT,
-			"%s must have %zu .. %zu bytes.", name, min, max);
+			"%s must have %lld .. %lld bytes.", name,
+			(long long)bytes.min, (long long)bytes.max);
 	*ret = json_string_value(member);
 	return 0;
 }

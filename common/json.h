@@ -27,17 +27,21 @@ struct json_t;
 int json_body_parse(const char *body, size_t len, struct json_t **ret,
 	struct error *err) NODISCARD;
 
-/* A JSON integer in min .. max; no fraction, no exponent, no string. */
-int json_member_int(const struct json_t *object, const char *name, int64_t min,
-	int64_t max, int64_t *ret, struct error *err) NODISCARD;
+struct json_range {
+	int64_t min, max;
+};
+
+/* A JSON integer in `range`; no fraction, no exponent, no string. */
+int json_member_int(const struct json_t *object, const char *name,
+	struct json_range range, int64_t *ret, struct error *err) NODISCARD;
 
 /* An id of ours: 1 .. 2^63-1. */
 int json_member_id(const struct json_t *object, const char *name, int64_t *ret,
 	struct error *err) NODISCARD;
 
-/* A string of min .. max bytes; *ret is borrowed from the object. */
-int json_member_text(const struct json_t *object, const char *name, size_t min,
-	size_t max, const char **ret, struct error *err) NODISCARD;
+/* A string of so many bytes; *ret is borrowed from the object. */
+int json_member_text(const struct json_t *object, const char *name,
+	struct json_range bytes, const char **ret, struct error *err) NODISCARD;
 
 /* Neither missing nor null. */
 bool json_member_is_set(const struct json_t *object, const char *name);

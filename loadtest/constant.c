@@ -17,8 +17,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
-static const char body[] =
+static char body[] =
 	"{\"requestId\":\"01JD5Z8QK4W7Y3M2N6P9R1S0TA\",\"status\":\"PENDING\","
 	"\"seq\":12345}";
 
@@ -28,7 +29,7 @@ static void
 die(const char *what)
 {
 	perror(what);
-	exit(1);
+	_exit(1);
 }
 
 static enum MHD_Result
@@ -87,9 +88,8 @@ serve(void *arg)
 	struct epoll_event event = { .events = EPOLLIN };
 	int epoll_fd = epoll_create1(0);
 
-	/* Debian 12's library has no const in this signature. */
-	response = MHD_create_response_from_buffer(sizeof(body) - 1,
-		(void *)(uintptr_t)body, MHD_RESPMEM_PERSISTENT);
+	response = MHD_create_response_from_buffer(
+		sizeof(body) - 1, body, MHD_RESPMEM_PERSISTENT);
 	if (mhd == NULL || response == NULL || epoll_fd < 0)
 		die("libmicrohttpd");
 	(void)MHD_add_response_header(

@@ -47,9 +47,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(http_is_utf8((const char *)data, size));
 	if (json_member_id(json, "couponId", &id, &err) == 0)
 		must(id >= 1);
-	if (json_member_int(json, "total", 1, INT32_MAX, &id, &err) == 0)
+	if (json_member_int(json, "total", (struct json_range){ 1, INT32_MAX },
+		    &id, &err) == 0)
 		must(id >= 1 && id <= INT32_MAX);
-	if (json_member_text(json, "name", 1, 100, &name, &err) == 0)
+	if (json_member_text(json, "name", (struct json_range){ 1, 100 }, &name,
+		    &err) == 0)
 		write_again(name);
 	json_decref(json);
 	return 0;

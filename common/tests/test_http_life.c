@@ -506,6 +506,8 @@ requests_are_measured_under_their_template(void **state UNUSED)
 	client_ask(app.port, "GET /nothing HTTP/1.1\r\n" HOST "\r\n", &reply);
 	client_ask(
 		app.port, "BREW /hello HTTP/1.1\r\n" HOST HOST "\r\n", &reply);
+	while (http_server_in_flight(app.server) > 0)
+		sleep_ms(1);
 	char *text = metrics_prometheus(app.metrics, false, NULL, &len);
 	assert_non_null(text);
 #define SERIES(method, outcome, status, uri)                                   \

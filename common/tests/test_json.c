@@ -126,18 +126,26 @@ members_have_ranges_and_lengths(void **state UNUSED)
 	const char *text = NULL;
 	int64_t value = 0;
 
-	assert_int_equal(json_member_int(json, "n", 5, 5, &value, &err), 0);
+	assert_int_equal(json_member_int(json, "n", (struct json_range){ 5, 5 },
+				 &value, &err),
+		0);
 	assert_int_equal(value, 5);
-	assert_int_equal(json_member_int(json, "n", 6, 9, &value, &err),
+	assert_int_equal(json_member_int(json, "n", (struct json_range){ 6, 9 },
+				 &value, &err),
 		-ERROR_BAD_INPUT);
 	assert_string_equal(err.msg, "n must be in 6 .. 9.");
-	assert_int_equal(json_member_text(json, "s", 2, 2, &text, &err), 0);
+	assert_int_equal(json_member_text(json, "s",
+				 (struct json_range){ 2, 2 }, &text, &err),
+		0);
 	assert_string_equal(text, "ab");
-	assert_int_equal(json_member_text(json, "s", 3, 9, &text, &err),
+	assert_int_equal(json_member_text(json, "s",
+				 (struct json_range){ 3, 9 }, &text, &err),
 		-ERROR_BAD_INPUT);
-	assert_int_equal(json_member_text(json, "s", 0, 1, &text, &err),
+	assert_int_equal(json_member_text(json, "s",
+				 (struct json_range){ 0, 1 }, &text, &err),
 		-ERROR_BAD_INPUT);
-	assert_int_equal(json_member_text(json, "n", 0, 9, &text, &err),
+	assert_int_equal(json_member_text(json, "n",
+				 (struct json_range){ 0, 9 }, &text, &err),
 		-ERROR_BAD_INPUT);
 	assert_string_equal(err.msg, "n must be a string.");
 	assert_true(json_member_is_set(json, "n"));
