@@ -125,6 +125,11 @@ $(O)/bin/api:      $(O)/api/main.o $(API) $(COMMON)
 $(O)/bin/consumer: $(O)/consumer/main.o $(CONSUMER) $(COMMON)
 $(TOOLS): $(O)/bin/coupon-%: $(O)/deploy/tools/%.o $(CONSUMER) $(API) $(COMMON)
 $(BENCHES): $(O)/bench/%: $(O)/loadtest/%.o $(API) $(CONSUMER) $(COMMON)
+# Every METRIC_FAMILY row must be in it; the code around them is not run, so
+# that nothing else of it need be there.
+$(O)/bin/coupon-docs: private ALL_LDFLAGS += -Wl,--whole-archive \
+  -Wl,--unresolved-symbols=ignore-all
+$(O)/bin/coupon-docs: private LDLIBS := -Wl,--no-whole-archive $(LDLIBS)
 $(BINS): $(O)/commit.o
 $(BINS) $(BENCHES):
 	@mkdir -p $(@D)
@@ -183,6 +188,16 @@ $(O)/%.hco: %.h $(O)/flags
 	@mkdir -p $(@D)
 	$(call say,HDR,$<)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -Wno-unused-function \
 	  -MMD -MP -MF $@.d -MT $@ -x c -c -o $@ $<
+
+# docs/ from the tables in the code; docs-check: as committed?
+docs: $(O)/bin/coupon-docs
+	$< docs
+
+docs-check: $(O)/bin/coupon-docs
+	@rm -rf $(O)/docs
+	@$< $(O)/docs
+	@for d in $(O)/docs/*.md; do diff -u docs/$${d##*/} $$d || \
+	  { echo "docs/$${d##*/} is stale: make docs"; exit 1; }; done
 
 comma := ,
 compile_commands.json: $(O)/flags
