@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+#include "consumer/app.h"
+
+#include "common/actuator.h"
+#include "common/clock.h"
+#include "common/config.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/pg.h"
+#include "common/process.h"
+#include "common/redis.h"
+#include "consumer/deadletter.h"
+#include "consumer/events.h"
+#include "consumer/group.h"
+#include "consumer/guard.h"
+#include "consumer/health.h"
+#include "consumer/migration.h"
+
+/* Usually 20 ms; a partition that finds no table would complain in vain. */
+#define MIGRATION_WAIT_NS NS_PER_S
+#define LETTERS_WAIT_NS NS_PER_S
+
+struct app {
+	struct actuator *actuator; /* first: actuator_routes want it */
+	struct metrics *metrics;
+	struct pg_pools *pg;
+	struct redis_shards *redis;
+	struct deadletter *letters;
+	struct migration *migration;
+	struct group *group;
+	struct http_server *server;
+	struct consumer_health health;
+};
+
+/* ---- what the writer asks ---- */
+
+static int
+send_letters(void *ctx, struct batch *batch, const struct pg_wait *wait,
+	struct error *err)
+{
+	struct app *app = ctx;
+
+	return deadletter_send(
+		app->letters, batch, wait->deadline_ns, wait->cancel_fd, err);
+}
+
+static bool
+event_may_exist(void *ctx, int64_t coupon_id)
+{
+	struct app *app = ctx;
+
+	return events_may_exist(app->redis, coupon_id);
+}
+
+/* ---- start ---- */
+
+static int
+start_server(
+	struct app *app, const struct settings *settings, struct error *err)
+{
+	const int64_t port = settings->management_port != 0
+				     ? settings->management_port
+				     : settings->server_port;
+	const struct http_config config = {
+		.address = settings->server_address,
+		.port = (uint16_t)port,
+		.threads = 1,
+		.max_connections = (unsigned)settings->server_max_connections,
+		.idle_timeout_s =
+			(unsigned)(settings->server_idle_timeout_ns / NS_PER_S),
+		.max_body_size = (size_t)settings->server_max_body_size,
+		.request_timeout_ns = settings->server_request_timeout_ns,
+		.access_log_sample =
+			(unsigned)settings->server_access_log_sample,
+		.admin_token = settings->admin_token,
+		.thread_name = "http",
+		.routes = actuator_routes,
+		.n_routes = actuator_n_routes,
+		.serve = HTTP_SERVE_ALL,
+		.metrics = app->metrics,
+		.app = app,
+	};
+
+	return http_server_start(&config, &app->server, err);
+}
+
+static int
+start_group(struct app *app, const struct settings *settings, struct error *err)
+{
+	const struct group_config config = {
+		.settings = settings,
+		.metrics = app->metrics,
+		.pool = pg_write_pool(app->pg),
+		.writer = { .ctx = app,
+			.send_letters = send_letters,
+			.event_may_exist = event_may_exist },
+	};
+
+	return group_new(&config, &app->group, err);
+}
+
+static int
+start_all(struct app *app, const struct settings *settings, struct error *err)
+{
+	int rc = pg_pools_new(
+		settings, "coupon-consumer", app->metrics, &app->pg, err);
+
+	if (rc != 0)
+		return rc;
+	app->redis = redis_shards_new(settings, NULL, 0, app->metrics);
+	app->migration = migration_start(pg_write_pool(app->pg));
+	rc = deadletter_new(settings, &app->letters, err);
+	if (rc == 0) {
+		migration_await(
+			app->migration, clock_now_ns() + MIGRATION_WAIT_NS);
+		rc = start_group(app, settings, err);
+	}
+	if (rc != 0)
+		return rc;
+	consumer_health_init(&app->health, app->group, pg_write_pool(app->pg),
+		app->redis, settings);
+	consumer_health_register(&app->health, app->actuator);
+	return start_server(app, settings, err);
+}
+
+int
+app_start(const struct settings *settings, struct app **ret, struct error *err)
+{
+	struct app *app = calloc(1, sizeof(*app));
+
+	if (app == NULL)
+		return error_set(err, ERROR_NO_MEMORY, "start");
+	app->metrics = metrics_new();
+	process_metrics_register(app->metrics);
+	app->actuator = actuator_new(
+		app->metrics, "consumer", settings->management_show_details);
+	int rc = start_all(app, settings, err);
+	if (rc != 0) {
+		app_stop(app, clock_now_ns() + NS_PER_S);
+		return rc;
+	}
+	*ret = app;
+	return 0;
+}
+
+/* ---- run ---- */
+
+void
+app_poll(struct app *app, int timeout_ms)
+{
+	group_poll(app->group, timeout_ms);
+}
+
+void
+app_configure(struct app *app, const struct settings *settings)
+{
+	actuator_configure(app->actuator, settings->management_show_details);
+	pg_pools_configure(app->pg, settings);
+	redis_shards_configure(app->redis, settings);
+	group_configure(app->group, settings);
+	consumer_health_configure(&app->health, settings);
+	http_server_configure(app->server, settings->server_request_timeout_ns,
+		(unsigned)settings->server_access_log_sample);
+}
+
+void
+app_drain(struct app *app)
+{
+	consumer_health_drain(&app->health);
+}
+
+/* ---- stop: the reverse order, probes last ---- */
+
+static void
+stop_pools(struct app *app, int64_t deadline_ns)
+{
+	if (app->redis != NULL && redis_shards_drain(app->redis, deadline_ns))
+		redis_shards_free(app->redis);
+	if (app->pg != NULL && pg_pools_drain(app->pg, deadline_ns))
+		pg_pools_free(app->pg);
+}
+
+void
+app_stop(struct app *app, int64_t deadline_ns)
+{
+	struct guard guard;
+
+	guard_start(&guard, deadline_ns, "shutting down");
+	migration_free(app->migration);
+	if (app->server != NULL)
+		http_server_drain(app->server);
+	group_free(app->group, deadline_ns);
+	http_server_stop(app->server);
+	deadletter_free(app->letters, clock_now_ns() + LETTERS_WAIT_NS);
+	stop_pools(app, deadline_ns);
+	actuator_free(app->actuator);
+	metrics_free(app->metrics);
+	free(app);
+	guard_end(&guard);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+#include "consumer/migration.h"
+
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/lifecycle.h"
+#include "common/log.h"
+#include "common/pg.h"
+#include "common/schema.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+
+#define ATTEMPT_NS (30 * NS_PER_S)
+#define RETRY_NS NS_PER_S
+
+struct migration {
+	struct pool *pool; /* borrowed */
+	pthread_t thread;
+	int stop_fd;
+	int done_fd;
+};
+
+int
+migration_run(struct pool *pool, int64_t deadline_ns, int cancel_fd,
+	int *ret_applied, struct error *err)
+{
+	const struct pg_wait wait = { .deadline_ns = deadline_ns,
+		.cancel_fd = cancel_fd };
+	struct pool_entry *entry;
+	int rc = pool_acquire(pool, "migration", deadline_ns, &entry, err);
+
+	if (rc != 0)
+		return rc;
+	rc = schema_migrate(entry->resource, &wait, ret_applied, err);
+	pool_release(pool, &entry, pg_verdict(entry->resource, rc));
+	return rc;
+}
+
+static bool
+stopped_within(const struct migration *migration, int64_t ns)
+{
+	struct pollfd fd = { .fd = migration->stop_fd, .events = POLLIN };
+
+	return poll(&fd, 1, (int)(ns / NS_PER_MS)) > 0;
+}
+
+static void *
+run(void *arg)
+{
+	struct migration *migration = arg;
+	struct error err;
+	int applied = 0;
+
+	thread_set_name("migration");
+	while (migration_run(migration->pool, clock_now_ns() + ATTEMPT_NS,
+		       migration->stop_fd, &applied, &err) != 0) {
+		LOG_WARN("schema not checked yet", LOG_ERR(&err));
+		if (stopped_within(migration, RETRY_NS))
+			return NULL;
+	}
+	LOG_INFO("schema is up to date", LOG_INT("version", schema_version()),
+		LOG_INT("applied", applied));
+	(void)eventfd_write(migration->done_fd, 1);
+	return NULL;
+}
+
+struct migration *
+migration_start(struct pool *pool)
+{
+	struct migration *migration = calloc(1, sizeof(*migration));
+
+	if (migration == NULL)
+		abort(); /* at start */
+	migration->pool = pool;
+	migration->stop_fd = eventfd(0, EFD_CLOEXEC);
+	migration->done_fd = eventfd(0, EFD_CLOEXEC);
+	if (migration->stop_fd < 0 || migration->done_fd < 0 ||
+		pthread_create(&migration->thread, NULL, run, migration) != 0)
+		abort(); /* at start */
+	return migration;
+}
+
+void
+migration_await(struct migration *migration, int64_t deadline_ns)
+{
+	struct pollfd fd = { .fd = migration->done_fd, .events = POLLIN };
+
+	(void)poll(&fd, 1, clock_poll_timeout_ms(deadline_ns));
+}
+
+void
+migration_free(struct migration *migration)
+{
+	if (migration == NULL)
+		return;
+	(void)eventfd_write(migration->stop_fd, 1);
+	(void)pthread_join(migration->thread, NULL);
+	(void)close(migration->stop_fd);
+	(void)close(migration->done_fd);
+	free(migration);
+}
