@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/admission.h"
+#include "api/event_limits.h"
+#include "api/limiter.h"
+#include "common/clock.h"
+#include "common/config.h"
+#include "common/error.h"
+#include "common/metrics.h"
+#include "common/tests/unit.h"
+
+static struct config_command command;
+
+/* The api's settings with these --set values on top. */
+static const struct settings *
+settings_with(const char *one, const char *two, const char *three)
+{
+	const char *const argv[] = { "api", "--set", one, "--set", two, "--set",
+		three };
+	struct error err;
+
+	if (config_load(DAEMON_API, ARRAY_SIZE(argv), (char **)argv, &command,
+		    &err) != 0)
+		fail_msg("%s", err.msg);
+	return config_settings(command.config);
+}
+
+static int
+forget_settings(void **state)
+{
+	(void)state;
+	config_free(command.config);
+	return 0;
+}
+
+struct fixture {
+	struct metrics *metrics;
+	struct admission *admission;
+	struct latch latch;
+	struct admission_request request;
+	struct admission_permit permit;
+};
+
+static struct fixture
+admission_with(const char *one, const char *two, const char *three)
+{
+	struct fixture f = { .metrics = metrics_new() };
+
+	f.admission = admission_new(settings_with(one, two, three), f.metrics);
+	f.request = (struct admission_request){
+		.coupon_id = 1,
+		.now_ns = clock_now_ns(),
+	};
+	f.request.deadline_ns = f.request.now_ns + NS_PER_S;
+	return f;
+}
+
+static void
+fixture_fini(struct fixture *f)
+{
+	admission_free(f->admission);
+	metrics_free(f->metrics);
+}
+
+static enum admission_verdict
+enter(struct fixture *f)
+{
+	f->request.latch = &f->latch;
+	return admission_enter(f->admission, &f->request, &f->permit);
+}
+
+#define LIMIT(n) "ratelimiter.coupon-issue.limit-for-period=" #n
+#define PERIOD "ratelimiter.coupon-issue.limit-refresh-period=1h"
+#define UNCHANGED "latch.duration=200ms"
+
+static void
+over_the_limit_is_refused_with_a_time_to_retry(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(LIMIT(2), PERIOD, UNCHANGED);
+
+	assert_int_equal(enter(&f), ADMISSION_OK);
+	assert_int_equal(enter(&f), ADMISSION_OK);
+	assert_int_equal(enter(&f), ADMISSION_RATE_LIMITED);
+	assert_true(f.permit.retry_after_ns >= 3600 * NS_PER_S);
+	assert_true(f.permit.retry_after_ns <= 3 * 3600 * NS_PER_S);
+	fixture_fini(&f);
+}
+
+static void
+retries_are_spread(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(LIMIT(1), PERIOD, UNCHANGED);
+	int64_t first, differing = 0;
+
+	assert_int_equal(enter(&f), ADMISSION_OK);
+	assert_int_equal(enter(&f), ADMISSION_RATE_LIMITED);
+	first = f.permit.retry_after_ns;
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(enter(&f), ADMISSION_RATE_LIMITED);
+		differing += f.permit.retry_after_ns != first;
+	}
+	assert_true(differing > 10);
+	fixture_fini(&f);
+}
+
+static void
+the_latch_comes_first_and_costs_no_permit(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(LIMIT(1), PERIOD, UNCHANGED);
+
+	admission_sold_out(
+		f.admission, &f.latch, f.request.coupon_id, f.request.now_ns);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(enter(&f), ADMISSION_SOLD_OUT);
+	f.request.now_ns += 201 * NS_PER_MS;
+	assert_int_equal(enter(&f), ADMISSION_OK);
+	fixture_fini(&f);
+}
+
+static void
+a_request_with_a_key_is_never_told_by_the_latch(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(LIMIT(1), PERIOD, UNCHANGED);
+
+	admission_sold_out(
+		f.admission, &f.latch, f.request.coupon_id, f.request.now_ns);
+	f.request.has_key = true;
+	assert_int_equal(enter(&f), ADMISSION_OK);
+	fixture_fini(&f);
+}
+
+static void
+a_latch_of_no_duration_is_off(void **state)
+{
+	(void)state;
+	struct fixture f =
+		admission_with(LIMIT(1), PERIOD, "latch.duration=0s");
+
+	admission_sold_out(
+		f.admission, &f.latch, f.request.coupon_id, f.request.now_ns);
+	assert_int_equal(enter(&f), ADMISSION_OK);
+	fixture_fini(&f);
+}
+
+static void
+an_open_breaker_refuses_without_a_word_to_redis(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(LIMIT(1000), PERIOD, UNCHANGED);
+
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(enter(&f), ADMISSION_OK);
+		admission_report(f.admission, &f.permit, f.request.now_ns,
+			BREAKER_FAILURE);
+	}
+	assert_int_equal(enter(&f), ADMISSION_BREAKER_OPEN);
+	assert_true(f.permit.retry_after_ns >= NS_PER_S);
+	fixture_fini(&f);
+}
+
+static void
+who_may_wait_waits_and_is_then_admitted(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(LIMIT(1),
+		"ratelimiter.coupon-issue.limit-refresh-period=100ms",
+		"ratelimiter.coupon-issue.timeout-duration=500ms");
+
+	while (enter(&f) == ADMISSION_OK)
+		;
+	assert_true(f.permit.wait_ns > 0);
+	assert_int_equal(admission_limiter_figures(f.admission).waiting, 1);
+	assert_int_equal(admission_resume(f.admission, &f.request, &f.permit),
+		ADMISSION_OK);
+	assert_int_equal(admission_limiter_figures(f.admission).waiting, 0);
+	fixture_fini(&f);
+}
+
+static void
+nobody_waits_past_his_deadline(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(LIMIT(1), PERIOD,
+		"ratelimiter.coupon-issue.timeout-duration=1m");
+
+	assert_int_equal(enter(&f), ADMISSION_OK);
+	assert_int_equal(enter(&f), ADMISSION_RATE_LIMITED);
+	fixture_fini(&f);
+}
+
+static void
+an_event_with_a_limit_of_its_own_does_not_touch_the_others(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(
+		LIMIT(3), PERIOD, "ratelimiter.coupon-issue.events.7=1");
+
+	f.request.coupon_id = 7;
+	assert_int_equal(enter(&f), ADMISSION_OK);
+	assert_int_equal(enter(&f), ADMISSION_RATE_LIMITED);
+	f.request.coupon_id = 8;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(enter(&f), ADMISSION_OK);
+	assert_int_equal(enter(&f), ADMISSION_RATE_LIMITED);
+	fixture_fini(&f);
+}
+
+static void
+an_events_permits_survive_a_reload(void **state)
+{
+	(void)state;
+	const struct settings *settings = settings_with(
+		LIMIT(3), PERIOD, "ratelimiter.coupon-issue.events.7=5");
+	struct event_limits *limits = event_limits_new(settings, 0);
+	struct limiter *seven = event_limits_get(limits, 7);
+
+	assert_ptr_not_equal(seven, event_limits_default(limits));
+	assert_int_equal(limiter_acquire(seven, 0, 0), 0);
+	event_limits_configure(limits, settings, 0);
+	assert_ptr_equal(event_limits_get(limits, 7), seven);
+	assert_int_equal(limiter_available(seven, 0), 4);
+	assert_ptr_equal(
+		event_limits_get(limits, 8), event_limits_default(limits));
+	event_limits_free(limits);
+}
+
+static void
+the_limiter_can_be_switched_off(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(
+		LIMIT(1), PERIOD, "ratelimiter.coupon-issue.enabled=false");
+
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(enter(&f), ADMISSION_OK);
+	fixture_fini(&f);
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, forget_settings)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(over_the_limit_is_refused_with_a_time_to_retry),
+		TEST(retries_are_spread),
+		TEST(the_latch_comes_first_and_costs_no_permit),
+		TEST(a_request_with_a_key_is_never_told_by_the_latch),
+		TEST(a_latch_of_no_duration_is_off),
+		TEST(an_open_breaker_refuses_without_a_word_to_redis),
+		TEST(who_may_wait_waits_and_is_then_admitted),
+		TEST(nobody_waits_past_his_deadline),
+		TEST(an_event_with_a_limit_of_its_own_does_not_touch_the_others),
+		TEST(an_events_permits_survive_a_reload),
+		TEST(the_limiter_can_be_switched_off),
+	};
+
+	return cmocka_run_group_tests_name("admission", tests, NULL, NULL);
+}
