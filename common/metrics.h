@@ -123,7 +123,8 @@ int metrics_one_json(struct metrics *metrics, const char *name,
 	const char *const *tags, char **ret, struct error *err);
 
 /* docs/metrics.md, as committed: every METRIC_FAMILY row of the program.
- * Aborts when two rows of one name differ. */
+ * Aborts when two rows contradict each other: one name and different rows, or
+ * two names that Prometheus would spell alike. */
 void metrics_print_markdown(FILE *out);
 
 #endif

@@ -52,6 +52,7 @@ must_agree(const struct metric_family *a, const struct metric_family *b)
 
 struct row {
 	const struct metric_family *family;
+	char prometheus[PROMETHEUS_NAME_SIZE];
 };
 
 static int
@@ -63,14 +64,42 @@ compare_names(const void *a, const void *b)
 	return strcmp(x->family->name, y->family->name);
 }
 
+/* Prometheus would refuse the scrape: names differ, their spelling does not.
+ * A timer takes two names. */
 static void
-print_row(FILE *out, const struct metric_family *family)
+must_not_clash(const struct row *a, const struct row *b)
 {
-	char name[PROMETHEUS_NAME_SIZE];
+	char max[PROMETHEUS_NAME_SIZE + sizeof("_max")];
 
-	metrics_prometheus_name(family, name);
+	(void)snprintf(max, sizeof(max), "%s%s", a->prometheus,
+		a->family->kind == METRIC_TIMER ? "_max" : "");
+	if (compare_names(a, b) == 0 ||
+		(strcmp(a->prometheus, b->prometheus) != 0 &&
+			strcmp(max, b->prometheus) != 0))
+		return;
+	(void)fprintf(stderr, "%s and %s are both %s to Prometheus\n",
+		a->family->name, b->family->name, b->prometheus);
+	abort();
+}
+
+static void
+check_rows(const struct row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = 0; j < n; j++)
+			must_not_clash(&rows[i], &rows[j]);
+		if (i > 0 && compare_names(&rows[i - 1], &rows[i]) == 0)
+			must_agree(rows[i - 1].family, rows[i].family);
+	}
+}
+
+static void
+print_row(FILE *out, const struct row *row)
+{
+	const struct metric_family *family = row->family;
+
 	(void)fprintf(out, "| `%s` | `%s%s` | %s | %s | %s |\n", family->name,
-		name, family->kind == METRIC_COUNTER ? "_total" : "",
+		row->prometheus, family->kind == METRIC_COUNTER ? "_total" : "",
 		type_of(family), family->tags != NULL ? family->tags : "",
 		family->description);
 }
@@ -108,18 +137,16 @@ metrics_print_markdown(FILE *out)
 
 	if (rows == NULL)
 		abort();
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		rows[i].family = &first_row[i];
+		metrics_prometheus_name(&first_row[i], rows[i].prometheus);
+	}
 	qsort(rows, n, sizeof(*rows), compare_names);
+	check_rows(rows, n);
 	(void)fputs(intro, out);
 	for (size_t i = 0; i < n; i++) {
-		bool again =
-			i > 0 && compare_names(&rows[i - 1], &rows[i]) == 0;
-
-		if (!again)
-			print_row(out, rows[i].family);
-		else
-			must_agree(rows[i - 1].family, rows[i].family);
+		if (i == 0 || compare_names(&rows[i - 1], &rows[i]) != 0)
+			print_row(out, &rows[i]);
 	}
 	free(rows);
 }
