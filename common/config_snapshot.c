@@ -243,7 +243,8 @@ is_foreign(const struct snapshot *snapshot, const char *env, const char *value)
 	return strncmp(env, "COUPON_TEST_", strlen("COUPON_TEST_")) == 0 ||
 	       strstr(env, "_SERVICE_HOST") != NULL ||
 	       strstr(env, "_SERVICE_PORT") != NULL ||
-	       (port != NULL && isdigit((unsigned char)port[6])) ||
+	       (port != NULL && port[5] == '_' &&
+		       isdigit((unsigned char)port[6])) ||
 	       (port != NULL && strstr(value, "://") != NULL);
 }
 
