@@ -312,7 +312,8 @@ http_request_fini(struct http_loop *loop)
 
 	/* Their holders are gone: whoever stops the server stops them first. */
 	while ((req = TAILQ_FIRST(&loop->overdue)) != NULL) {
-		unlist(req);
+		TAILQ_REMOVE(&loop->overdue, req, entry);
+		req->list = NULL;
 		req->held = false;
 		recycle(req);
 	}
