@@ -173,6 +173,13 @@ on_big(struct http_request *req)
 }
 
 static void
+on_block(struct http_request *req)
+{
+	(void)poll(NULL, 0, 300);
+	reply_text(req, "blocked");
+}
+
+static void
 on_who(struct http_request *req)
 {
 	const char *trace = http_request_traceparent(req);
@@ -195,6 +202,7 @@ static const struct http_route routes[] = {
 	{ "GET", "/overdue", on_overdue, 0 },
 	{ "GET", "/stubborn", on_stubborn, 0 },
 	{ "GET", "/big", on_big, 0 },
+	{ "GET", "/block", on_block, 0 },
 	{ "GET", "/who", on_who, 0 },
 	{ "PUT", "/secret", on_hello, HTTP_ADMIN },
 	{ "GET", "/actuator/state", on_hello,

@@ -13,6 +13,7 @@
  *	GET  /overdue           answered by its on_deadline: 503, note "mine"
  *	GET  /stubborn          answered after its deadline, too late
  *	GET  /big               a megabyte
+ *	GET  /block             after 300 ms in which the loop does nothing else
  *	GET  /who               client id and traceparent
  *	PUT  /secret            HTTP_ADMIN
  *	GET  /actuator/state    HTTP_MANAGEMENT, HTTP_NO_DEADLINE

@@ -38,17 +38,18 @@ client_close(struct client *client)
 	close(client->fd);
 }
 
-void
+bool
 client_send(struct client *client, const char *bytes, size_t len)
 {
 	while (len > 0) {
 		ssize_t n = send(client->fd, bytes, len, MSG_NOSIGNAL);
 
-		if (n < 0) /* it may have closed on us: the test will see */
-			return;
+		if (n < 0)
+			return false;
 		bytes += n;
 		len -= (size_t)n;
 	}
+	return true;
 }
 
 void
@@ -61,7 +62,7 @@ client_print(struct client *client, const char *fmt, ...)
 	int n = vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
 	assert_in_range(n, 0, sizeof(text) - 1);
-	client_send(client, text, (size_t)n);
+	(void)client_send(client, text, (size_t)n);
 }
 
 /* Bytes read, 0 at the end, -1 when reset or nothing came. */
@@ -178,7 +179,7 @@ client_ask(uint16_t port, const char *request, struct client_reply *reply)
 	struct client client;
 
 	client_open(&client, port);
-	client_send(&client, request, strlen(request));
+	(void)client_send(&client, request, strlen(request));
 	assert_true(client_read(&client, reply));
 	client_close(&client);
 }

@@ -28,7 +28,8 @@ struct client_reply {
 /* Reads give up after 5 s.  Fails the test when it cannot connect. */
 void client_open(struct client *client, uint16_t port);
 void client_close(struct client *client);
-void client_send(struct client *client, const char *bytes, size_t len);
+/* False when the server has cut the connection. */
+bool client_send(struct client *client, const char *bytes, size_t len);
 void client_print(struct client *client, const char *fmt, ...) PRINTF(2, 3);
 
 /* False when the connection ended (or nothing came) before a whole reply. */

@@ -233,12 +233,12 @@ slow_clients_are_cut(void **state UNUSED)
 	int64_t start_ns = clock_now_ns();
 	for (size_t i = 0; i < ARRAY_SIZE(starts); i++) {
 		client_open(&clients[i], app.port);
-		client_send(&clients[i], starts[i], strlen(starts[i]));
+		(void)client_send(&clients[i], starts[i], strlen(starts[i]));
 	}
 	for (int ms = 0; ms < 900; ms += 100) { /* a byte now and then */
 		sleep_ms(100);
 		for (size_t i = 1; i < ARRAY_SIZE(starts); i++)
-			client_send(&clients[i], "x", 1);
+			(void)client_send(&clients[i], "x", 1);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(starts); i++) {
 		assert_true(client_sees_end(&clients[i], 3000));
@@ -407,6 +407,57 @@ closing_the_listener_resets_no_connection(void **state UNUSED)
 	app_stop(&app);
 }
 
+/* The kernel completes connections while the loop is busy. */
+static void
+closing_the_listener_takes_what_is_queued(void **state UNUSED)
+{
+	struct app app;
+	struct client blocker, queued[20];
+	struct client_reply reply;
+
+	struct http_config config = app_config();
+	config.threads = 1;
+	config.request_timeout_ns = 10 * NS_PER_S;
+	app_start(&app, config);
+	client_open(&blocker, app.port);
+	get(&blocker, "/block");
+	sleep_ms(50);
+	for (size_t i = 0; i < ARRAY_SIZE(queued); i++)
+		client_open(&queued[i], app.port);
+	http_server_quiesce(app.server);
+	assert_true(http_server_stalled_ns(app.server) > 20 * NS_PER_MS);
+	for (size_t i = 0; i < ARRAY_SIZE(queued); i++) {
+		get(&queued[i], "/hello");
+		assert_true(client_read(&queued[i], &reply));
+		assert_string_equal(reply.body, "hello");
+		client_close(&queued[i]);
+	}
+	client_close(&blocker);
+	app_stop(&app);
+}
+
+static void
+a_closing_listener_takes_no_more(void **state UNUSED)
+{
+	struct app app;
+
+	app_start(&app, app_config());
+	http_server_quiesce(app.server);
+	sleep_ms(50);
+	const struct sockaddr_in addr = {
+		.sin_family = AF_INET,
+		.sin_port = htons(app.port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
+	assert_int_equal(
+		connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), -1);
+	assert_int_equal(poll(&pfd, 1, 50), 0);
+	close(fd);
+	app_stop(&app);
+}
+
 static void *
 stop_server(void *arg)
 {
@@ -556,6 +607,8 @@ main(void)
 		cmocka_unit_test(connections_beyond_the_limit_wait),
 		cmocka_unit_test(draining_ends_connections_with_their_reply),
 		cmocka_unit_test(closing_the_listener_resets_no_connection),
+		cmocka_unit_test(closing_the_listener_takes_what_is_queued),
+		cmocka_unit_test(a_closing_listener_takes_no_more),
 		cmocka_unit_test(stopping_answers_what_is_left),
 		cmocka_unit_test(a_port_in_use_is_named_with_its_process),
 		cmocka_unit_test(management_routes_move_to_their_own_port),
