@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "api/app.h"
+#include "api/api.h"
 #include "api/dispatch.h"
 #include "api/event_store.h"
 #include "api/issue_verdict.h"
@@ -102,7 +102,7 @@ on_figures(struct redis_command *command, const struct redisReply *redis_reply,
 static void
 ask_redis(struct coupon_query *query)
 {
-	struct app_loop *loop = app_loop_of(query->req);
+	struct api_loop *loop = api_loop_of(query->req);
 
 	query->n_waiting = query->n_items;
 	for (size_t i = 0; i < query->n_items; i++) {
@@ -174,7 +174,7 @@ start(struct coupon_query *query, struct http_request *req)
 	struct error err;
 
 	query->req = req;
-	query->pg = app_loop_of(req)->app->pg;
+	query->pg = api_loop_of(req)->api->pg;
 	query->job.run = run;
 	query->job.done = done;
 	if (dispatch_job(req, &query->job, &err) == 0)

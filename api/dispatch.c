@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/dispatch.h"
 
-#include "api/app.h"
+#include "api/api.h"
 #include "api/worker.h"
 #include "common/clock.h"
 #include "common/http.h"
@@ -17,8 +17,8 @@ static const int key_counts[SCRIPTS_COUNT] = {
 #undef X
 };
 
-struct app_loop *
-app_loop_of(const struct http_request *req)
+struct api_loop *
+api_loop_of(const struct http_request *req)
 {
 	return http_loop_user(http_request_loop(req));
 }
@@ -52,9 +52,9 @@ int
 dispatch_job(
 	struct http_request *req, struct worker_job *job, struct error *err)
 {
-	struct app_loop *loop = app_loop_of(req);
+	struct api_loop *loop = api_loop_of(req);
 
 	job->loop = loop->loop;
 	job->deadline_ns = step_deadline_ns(req);
-	return worker_submit(loop->app->worker, job, err);
+	return worker_submit(loop->api->worker, job, err);
 }

@@ -13,13 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct app_loop;
+struct api_loop;
 struct error;
 struct http_request;
 struct worker_job;
 
 /* The loop's own things, which start_loop made. */
-struct app_loop *app_loop_of(const struct http_request *req);
+struct api_loop *api_loop_of(const struct http_request *req);
 
 /*
  * When a step must have ended: a little before the request's own deadline,

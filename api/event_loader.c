@@ -100,22 +100,15 @@ run_for_integer(struct link *link, enum script_id script,
 }
 
 static int
-add_to_index(struct redis_shards *shards, int64_t coupon_id,
-	int64_t deadline_ns, struct error *err)
+add_to_index(struct link *link, int64_t coupon_id, struct error *err)
 {
 	struct redisReply *reply;
-	struct link link;
-	int rc = link_open(
-		&link, redis_shards_pool_at(shards, 0), deadline_ns, err);
 
-	if (rc != 0)
-		return rc;
-	link.rc = redis_callf(link.entry->resource, deadline_ns, &reply, err,
-		"SADD " EVENTS_INDEX_KEY " %lld", (long long)coupon_id);
-	if (link.rc == 0)
+	link->rc = redis_callf(link->entry->resource, link->deadline_ns, &reply,
+		err, "SADD " EVENTS_INDEX_KEY " %lld", (long long)coupon_id);
+	if (link->rc == 0)
 		freeReplyObject(reply);
-	link_close(&link);
-	return link.rc;
+	return link->rc;
 }
 
 static int
@@ -124,15 +117,16 @@ load_new(struct redis_shards *shards, const struct coupon *coupon,
 {
 	struct link link;
 	long long loaded;
-	int rc = add_to_index(shards, coupon->id, deadline_ns, err);
+	int rc = link_open(
+		&link, redis_shard_pool(shards, coupon->id), deadline_ns, err);
 
-	if (rc == 0)
-		rc = link_open(&link, redis_shard_pool(shards, coupon->id),
-			deadline_ns, err);
 	if (rc != 0)
 		return rc;
+	rc = add_to_index(&link, coupon->id, err);
 	/* 0: somebody else was faster; the event is there all the same. */
-	rc = run_for_integer(&link, SCRIPT_EVENT_LOAD, coupon, &loaded, err);
+	if (rc == 0)
+		rc = run_for_integer(
+			&link, SCRIPT_EVENT_LOAD, coupon, &loaded, err);
 	link_close(&link);
 	return rc;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/issue.h"
 
-#include "api/app.h"
+#include "api/api.h"
 #include "api/dispatch.h"
 #include "api/issue_internal.h"
 #include "api/producer.h"
@@ -33,7 +33,7 @@
 #define UNKNOWN_NS (500 * NS_PER_MS)
 
 static struct issue *
-issue_new(struct app_loop *loop)
+issue_new(struct api_loop *loop)
 {
 	struct issue *issue = loop->spare;
 
@@ -56,7 +56,7 @@ issue_new(struct app_loop *loop)
 static void
 issue_free(struct issue *issue)
 {
-	struct app_loop *loop = issue->loop;
+	struct api_loop *loop = issue->loop;
 
 	assert(issue->req == NULL);
 	if (loop->n_spare == SPARE_MAX) {
@@ -103,14 +103,14 @@ forward(struct issue *issue, const struct issue_reply *reply)
 		return;
 	memcpy(message.request_id, issue->request_id,
 		sizeof(message.request_id));
-	(void)producer_send(issue->loop->app->producer, &message,
+	(void)producer_send(issue->loop->api->producer, &message,
 		issue->traceparent[0] != '\0' ? issue->traceparent : NULL);
 }
 
 static void
 report(struct issue *issue, const struct issue_verdict *verdict)
 {
-	admission_report(issue->loop->app->admission, &issue->permit,
+	admission_report(issue->loop->api->admission, &issue->permit,
 		http_loop_now_ns(issue->loop->loop),
 		verdict->redis_failed ? BREAKER_FAILURE : BREAKER_SUCCESS);
 }
@@ -119,14 +119,14 @@ static void
 finish(struct issue *issue, const struct issue_verdict *verdict,
 	const struct issue_reply *reply)
 {
-	struct app_loop *loop = issue->loop;
+	struct api_loop *loop = issue->loop;
 
 	if (verdict->outcome == ISSUE_OUTCOME_ACCEPTED) {
 		assert(reply != NULL);
 		forward(issue, reply);
 	}
 	if (verdict->outcome == ISSUE_OUTCOME_SOLD_OUT)
-		admission_sold_out(loop->app->admission, &loop->sold_out,
+		admission_sold_out(loop->api->admission, &loop->sold_out,
 			issue->coupon_id, http_loop_now_ns(loop->loop));
 	if (issue->req != NULL)
 		issue_answer(issue, verdict, reply);
@@ -138,7 +138,7 @@ load_run(struct worker_job *job, struct error *err)
 {
 	struct issue *issue = container_of(job, struct issue, job);
 
-	return event_load(&issue->loop->app->loader, issue->coupon_id,
+	return event_load(&issue->loop->api->loader, issue->coupon_id,
 		job->deadline_ns, &issue->load, err);
 }
 
@@ -179,7 +179,7 @@ load(struct issue *issue)
 		.run = load_run,
 		.done = load_done,
 	};
-	int rc = worker_submit(issue->loop->app->worker, &issue->job, &err);
+	int rc = worker_submit(issue->loop->api->worker, &issue->job, &err);
 	if (rc == 0)
 		return;
 	const struct issue_verdict verdict = {
@@ -227,7 +227,7 @@ on_reply(struct redis_command *command, const struct redisReply *reply,
 static bool
 is_known_absent(const struct issue *issue)
 {
-	const struct app_loop *loop = issue->loop;
+	const struct api_loop *loop = issue->loop;
 
 	return latch_is_armed(
 		&loop->unknown, issue->coupon_id, http_loop_now_ns(loop->loop));
@@ -245,7 +245,7 @@ on_verdict(struct issue *issue, enum admission_verdict admission)
 			submit(issue);
 			return;
 		}
-		admission_forget(issue->loop->app->admission, &issue->permit);
+		admission_forget(issue->loop->api->admission, &issue->permit);
 		break;
 	case ADMISSION_WAIT:
 		issue_wait(issue);
@@ -282,7 +282,7 @@ issue_resume(struct issue *issue)
 {
 	const struct admission_request request = admission_request(issue);
 
-	on_verdict(issue, admission_resume(issue->loop->app->admission,
+	on_verdict(issue, admission_resume(issue->loop->api->admission,
 				  &request, &issue->permit));
 }
 
@@ -301,14 +301,14 @@ on_deadline(struct http_request *req)
 	if (issue_wait_is_over(issue))
 		return; /* the pipeline or the worker has it */
 	issue_wait_cancel(issue);
-	admission_cancel(issue->loop->app->admission, &issue->permit);
+	admission_cancel(issue->loop->api->admission, &issue->permit);
 	issue_free(issue);
 }
 
 void
 issue_post(struct http_request *req)
 {
-	struct app_loop *loop = app_loop_of(req);
+	struct api_loop *loop = api_loop_of(req);
 	struct issue *issue = issue_new(loop);
 
 	if (issue == NULL) {
@@ -323,12 +323,12 @@ issue_post(struct http_request *req)
 	http_request_set_user(req, issue);
 	http_request_on_deadline(req, on_deadline);
 	const struct admission_request request = admission_request(issue);
-	on_verdict(issue, admission_enter(loop->app->admission, &request,
+	on_verdict(issue, admission_enter(loop->api->admission, &request,
 				  &issue->permit));
 }
 
 void
-issue_loop_stop(struct app_loop *loop)
+issue_loop_stop(struct api_loop *loop)
 {
 	const struct issue_verdict closing = {
 		.outcome = ISSUE_OUTCOME_REFUSED,
@@ -337,15 +337,16 @@ issue_loop_stop(struct app_loop *loop)
 
 	while (loop->waiting != NULL) {
 		struct issue *issue = loop->waiting;
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it left the list */
 		issue_wait_cancel(issue);
-		admission_cancel(loop->app->admission, &issue->permit);
+		admission_cancel(loop->api->admission, &issue->permit);
 		issue_answer(issue, &closing, NULL);
 		issue_free(issue);
 	}
 }
 
 void
-issue_loop_fini(struct app_loop *loop)
+issue_loop_fini(struct api_loop *loop)
 {
 	while (loop->spare != NULL) {
 		struct issue *issue = loop->spare;

@@ -14,7 +14,7 @@
 
 #include <stdint.h>
 
-struct app_loop;
+struct api_loop;
 struct http_request;
 struct issue_meters;
 struct metrics;
@@ -27,13 +27,13 @@ struct issue_meters *issue_meters_new(struct metrics *metrics);
 void issue_meters_free(struct issue_meters *meters);
 
 /* Every turn of the loop: go on with those whose permit is valid now. */
-void issue_loop_turn(struct app_loop *loop);
+void issue_loop_turn(struct api_loop *loop);
 /* When that must happen at the latest; INT64_MAX if never. */
-int64_t issue_loop_next_ns(const struct app_loop *loop);
+int64_t issue_loop_next_ns(const struct api_loop *loop);
 
 /* The loop ends: answer those that wait, before the pipeline fails its own. */
-void issue_loop_stop(struct app_loop *loop);
+void issue_loop_stop(struct api_loop *loop);
 /* After the pipeline is gone: free the spare requests. */
-void issue_loop_fini(struct app_loop *loop);
+void issue_loop_fini(struct api_loop *loop);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "api/app.h"
+#include "api/api.h"
 #include "api/issue.h"
 #include "api/issue_internal.h"
 #include "api/reply.h"
@@ -42,9 +42,9 @@ issue_meters_free(struct issue_meters *meters)
 }
 
 static void
-count(struct app_loop *loop, enum issue_outcome outcome)
+count(struct api_loop *loop, enum issue_outcome outcome)
 {
-	counter_add(loop->app->issue_meters->outcomes[outcome], 1);
+	counter_add(loop->api->issue_meters->outcomes[outcome], 1);
 }
 
 static struct http_request *

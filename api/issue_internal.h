@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct app_loop;
+struct api_loop;
 struct http_request;
 
 #define TRACEPARENT_SIZE 56 /* 00-32-16-02 */
@@ -25,7 +25,7 @@ struct http_request;
 /* One request on its way; issue.c says how long it lives. */
 struct issue {
 	struct issue *prev, *next; /* in the loop's spare or waiting list */
-	struct app_loop *loop;
+	struct api_loop *loop;
 	struct http_request *req; /* NULL once answered */
 	int64_t coupon_id;
 	int64_t user_id;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "api/app.h"
+#include "api/api.h"
 #include "api/dispatch.h"
 #include "api/issue_internal.h"
 #include "api/reply.h"
@@ -29,23 +29,6 @@ parse_body(struct http_request *req, int64_t *ret_coupon, int64_t *ret_user,
 	return rc;
 }
 
-/* "key" or key; false when it is neither. */
-static bool
-parse_key(const char *header, char ret[REQUEST_ID_MAX + 1])
-{
-	size_t len = strlen(header);
-
-	if (len >= 2 && header[0] == '"' && header[len - 1] == '"') {
-		header++;
-		len -= 2;
-	}
-	if (!request_id_is_valid(header, len))
-		return false;
-	memcpy(ret, header, len);
-	ret[len] = '\0';
-	return true;
-}
-
 /* Everything the request says; false: it was answered 400. */
 bool
 issue_fill(struct issue *issue, struct http_request *req)
@@ -61,9 +44,8 @@ issue_fill(struct issue *issue, struct http_request *req)
 	issue->has_key = key != NULL;
 	if (key == NULL) {
 		request_id_generate(issue->request_id);
-	} else if (!parse_key(key, issue->request_id)) {
-		reply_bad_request(
-			req, "Idempotency-Key must match [A-Za-z0-9_-]{1,64}");
+	} else if (!idempotency_key_parse(key, issue->request_id)) {
+		reply_bad_request(req, IDEMPOTENCY_KEY_RULE);
 		return false;
 	}
 	issue->traceparent[0] = '\0';
@@ -73,7 +55,7 @@ issue_fill(struct issue *issue, struct http_request *req)
 	(void)snprintf(
 		issue->user, sizeof(issue->user), "%" PRId64, issue->user_id);
 	(void)snprintf(issue->outbox_limit, sizeof(issue->outbox_limit),
-		"%" PRId64, app_settings(issue->loop->app)->outbox_limit);
+		"%" PRId64, api_settings(issue->loop->api)->outbox_limit);
 	event_keys_init(&issue->keys, issue->coupon_id);
 	issue->deadline_ns = step_deadline_ns(req);
 	return true;

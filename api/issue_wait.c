@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "api/app.h"
+#include "api/api.h"
 #include "api/issue.h"
 #include "api/issue_internal.h"
 #include "common/http.h"
@@ -47,7 +47,7 @@ issue_wait_is_over(const struct issue *issue)
 }
 
 void
-issue_loop_turn(struct app_loop *loop)
+issue_loop_turn(struct api_loop *loop)
 {
 	int64_t now_ns = http_loop_now_ns(loop->loop);
 
@@ -59,7 +59,7 @@ issue_loop_turn(struct app_loop *loop)
 }
 
 int64_t
-issue_loop_next_ns(const struct app_loop *loop)
+issue_loop_next_ns(const struct api_loop *loop)
 {
 	return loop->waiting != NULL ? loop->waiting->resume_at_ns : INT64_MAX;
 }

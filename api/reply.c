@@ -3,7 +3,6 @@
 
 #include "common/error.h"
 #include "common/http.h"
-#include "common/message.h"
 
 #include <inttypes.h>
 #include <sodium.h>
@@ -69,4 +68,20 @@ parse_id(const char *text, int64_t *ret)
 			return -ERROR_BAD_INPUT;
 	*ret = value;
 	return 0;
+}
+
+bool
+idempotency_key_parse(const char *header, char ret[REQUEST_ID_MAX + 1])
+{
+	size_t len = strlen(header);
+
+	if (len >= 2 && header[0] == '"' && header[len - 1] == '"') {
+		header++;
+		len -= 2;
+	}
+	if (!request_id_is_valid(header, len))
+		return false;
+	memcpy(ret, header, len);
+	ret[len] = '\0';
+	return true;
 }

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reply - the answers that several handlers give.  On the request's loop.
+ * reply - the answers that several handlers give, and the small parts of
+ * requests that several of them read.  On the request's loop.
  */
 #ifndef API_REPLY_H
 #define API_REPLY_H
 
+#include "common/compiler.h"
+#include "common/message.h"
 #include "common/problem.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,8 +33,13 @@ void reply_unavailable(
 void reply_location(struct http_request *req, int64_t coupon_id,
 	int64_t user_id, const char *request_id);
 
+/* An Idempotency-Key, bare or quoted; false: it breaks the rule. */
+#define IDEMPOTENCY_KEY_RULE "Idempotency-Key must match [A-Za-z0-9_-]{1,64}"
+bool idempotency_key_parse(
+	const char *header, char ret[REQUEST_ID_MAX + 1]) NODISCARD;
+
 /* 1..2^63-1 in decimal, nothing else. */
-int parse_id(const char *text, int64_t *ret);
+int parse_id(const char *text, int64_t *ret) NODISCARD;
 
 /* Seconds for Retry-After: 1..3, so that retries do not come together. */
 int retry_after_jitter(void);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "api/app.h"
+#include "api/api.h"
 #include "api/dispatch.h"
 #include "api/issue_verdict.h"
 #include "api/paging.h"
@@ -128,7 +128,7 @@ parse_key(struct http_request *req, struct user_coupon *ret)
 void
 status_get(struct http_request *req)
 {
-	struct app_loop *loop = app_loop_of(req);
+	struct api_loop *loop = api_loop_of(req);
 	struct status_query *query = http_request_alloc(req, sizeof(*query));
 
 	if (query == NULL) {
@@ -138,7 +138,7 @@ status_get(struct http_request *req)
 	if (!parse_key(req, &query->key))
 		return;
 	query->req = req;
-	query->pg = loop->app->pg;
+	query->pg = loop->api->pg;
 	query->job.run = status_run;
 	query->job.done = status_done;
 	(void)snprintf(query->user, sizeof(query->user), "%" PRId64,
@@ -216,7 +216,7 @@ user_coupons_list(struct http_request *req)
 	if (!paging_parse(req, CURSOR_USER_COUPONS, &query->paging))
 		return;
 	query->req = req;
-	query->pg = app_loop_of(req)->app->pg;
+	query->pg = api_loop_of(req)->api->pg;
 	query->job.run = list_run;
 	query->job.done = list_done;
 	int rc = dispatch_job(req, &query->job, &err);

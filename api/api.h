@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * app - everything the api daemon owns, started and stopped in order.
+ * api - everything the api daemon owns, started and stopped in order.
  *
  * The struct is open to the handlers of api/: its parts are set before the
  * HTTP threads start and stay until they have ended.
  */
-#ifndef API_APP_H
-#define API_APP_H
+#ifndef API_API_H
+#define API_API_H
 
 #include "api/event_loader.h"
 #include "api/latch.h"
@@ -30,12 +30,13 @@ struct outbox;
 struct pg_pools;
 struct pipeline;
 struct producer;
+struct relay;
 struct redis_shards;
 struct settings;
 struct upkeep;
 struct worker;
 
-struct app {
+struct api {
 	struct actuator *actuator; /* first: actuator_routes look here */
 	_Atomic(const struct settings *) settings; /* in force; live ones */
 	struct metrics *metrics;
@@ -48,14 +49,15 @@ struct app {
 	struct admission *admission;
 	struct issue_meters *issue_meters;
 	struct upkeep *upkeep;
-	struct http_server *server;
-	struct http_server *management; /* NULL: same port */
+	struct relay *relay;
+	_Atomic(struct http_server *) server; /* NULL until it is started */
+	struct http_server *management;       /* NULL: same port */
 	_Atomic bool draining;
 };
 
 /* What one HTTP loop has for itself; touched by its thread only. */
-struct app_loop {
-	struct app *app;
+struct api_loop {
+	struct api *api;
 	struct http_loop *loop;
 	struct pipeline *pipeline;
 	struct latch sold_out;
@@ -69,23 +71,23 @@ struct app_loop {
  * Start everything; `settings` is borrowed for good.  Waits for no server:
  * what is not there yet is tried again in the background.
  */
-int app_start(const struct settings *settings, struct app **ret,
+int api_start(const struct settings *settings, struct api **ret,
 	struct error *err) NODISCARD;
 
 /* New settings are in force (their live part). */
-void app_configure(struct app *app, const struct settings *settings);
+void api_configure(struct api *api, const struct settings *settings);
 
 /*
  * The SIGTERM row of DESIGN 13: readiness goes DOWN, the listener stays for
  * server.drain-delay, then what is in flight gets server.shutdown-timeout.
  * True when everything was answered and flushed.
  */
-bool app_drain(struct app *app);
+bool api_drain(struct api *api);
 
-/* After app_drain(); *app becomes NULL. */
-void app_stop(struct app **app);
+/* After api_drain(); *api becomes NULL. */
+void api_stop(struct api **api);
 
 /* Those in force now: the live ones may change from call to call. */
-const struct settings *app_settings(const struct app *app);
+const struct settings *api_settings(const struct api *api);
 
 #endif

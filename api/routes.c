@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/routes.h"
+
+#include "api/admin.h"
+#include "api/issue.h"
+#include "api/queries.h"
+#include "common/actuator.h"
+
+#include <assert.h>
+
+/* clang-format off */
+static const struct http_route own[] = {
+	{ "POST", "/api/user-coupons/issue-async", issue_post, HTTP_JSON_BODY },
+	{ "GET", "/api/user-coupons/{couponId}/{userId}", status_get, 0 },
+	{ "GET", "/api/user-coupons", user_coupons_list, 0 },
+	{ "GET", "/api/coupons/{id}", coupon_get, 0 },
+	{ "GET", "/api/coupons", coupons_list, 0 },
+	{ "POST", "/api/coupons", coupon_post, HTTP_ADMIN | HTTP_JSON_BODY },
+	{ "POST", "/api/coupons/{id}/open", coupon_open_post, HTTP_ADMIN },
+	{ "POST", "/api/coupons/{id}/close", coupon_close_post, HTTP_ADMIN },
+	{ "PUT", "/api/coupons/{id}/total", coupon_total_put,
+		HTTP_ADMIN | HTTP_JSON_BODY },
+};
+/* clang-format on */
+
+#define ACTUATOR_MAX 32
+
+static struct http_route table[ARRAY_SIZE(own) + ACTUATOR_MAX];
+
+const struct http_route *
+routes(size_t *ret_count)
+{
+	assert(actuator_n_routes <= ACTUATOR_MAX);
+	memcpy(table, own, sizeof(own));
+	memcpy(&table[ARRAY_SIZE(own)], actuator_routes,
+		actuator_n_routes * sizeof(table[0]));
+	*ret_count = ARRAY_SIZE(own) + actuator_n_routes;
+	return table;
+}

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/upkeep.h"
+
+#include "api/event_loader.h"
+#include "api/event_store.h"
+#include "api/scripts.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/lifecycle.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/pg.h"
+#include "common/schema.h"
+#include "common/sync.h"
+
+#include <hiredis/hiredis.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <sys/param.h>
+
+#define TICK_NS (1 * NS_PER_S)
+#define PUBLISH_EVERY_NS (5 * NS_PER_S)
+#define STEP_TIMEOUT_NS (5 * NS_PER_S)
+#define MIGRATION_TIMEOUT_NS (60 * NS_PER_S)
+/* Events that ended longer ago than this are left alone. */
+#define PAST_MS (INT64_C(24) * 3600 * 1000)
+
+static const struct metric_family pending_family METRIC_FAMILY = {
+	.name = "coupon.outbox.pending",
+	.kind = METRIC_GAUGE,
+	.description = "Accepted requests that wait for Kafka's "
+		       "acknowledgement, as last seen.",
+};
+static const struct metric_family oldest_family METRIC_FAMILY = {
+	.name = "coupon.outbox.oldest",
+	.kind = METRIC_GAUGE,
+	.base_unit = "seconds",
+	.description = "Age of the oldest of them, as last seen.",
+};
+
+struct upkeep {
+	const struct event_loader *loader;
+	struct metrics *metrics;
+	pthread_t thread;
+	_Atomic int64_t pending;
+	_Atomic int64_t oldest_ms; /* age */
+	struct mutex lock;
+	struct cond changed; /* with lock: stopping */
+	struct locked {      /* only through locked() */
+		bool stopping;
+	} locked_;
+	/* The thread's. */
+	bool migrated;
+	int64_t next_publish_ns;
+};
+
+static struct locked *locked(struct upkeep *upkeep) REQUIRES(upkeep->lock);
+
+static struct locked *
+locked(struct upkeep *upkeep)
+{
+	return &upkeep->locked_;
+}
+
+/* ---- the schema ---- */
+
+static void
+migrate(struct upkeep *upkeep)
+{
+	struct error err;
+	int applied;
+	int rc = upkeep_migrate(
+		upkeep->loader->pg, MIGRATION_TIMEOUT_NS, &applied, &err);
+
+	upkeep->migrated = rc == 0;
+	if (rc != 0)
+		LOG_WARN("schema not applied yet, trying again", LOG_ERR(&err));
+	else if (applied > 0)
+		LOG_INFO("schema applied", LOG_INT("migrations", applied),
+			LOG_INT("version", schema_version()));
+}
+
+int
+upkeep_migrate(struct pg_pools *pg, int64_t timeout_ns, int *ret_applied,
+	struct error *err)
+{
+	const struct pg_wait wait = { clock_now_ns() + timeout_ns, -1 };
+	struct pool *pool = pg_write_pool(pg);
+	struct pool_entry *entry;
+	int rc = pool_acquire(pool, "schema", wait.deadline_ns, &entry, err);
+
+	if (rc != 0)
+		return rc;
+	struct pg_conn *conn = entry->resource;
+	rc = schema_migrate(conn, &wait, ret_applied, err);
+	pool_release(pool, &entry, pg_verdict(conn, rc));
+	return rc;
+}
+
+/* ---- versions ---- */
+
+static int
+publish_if_behind(
+	struct upkeep *upkeep, const struct coupon *coupon, struct error *err)
+{
+	int64_t deadline_ns = clock_now_ns() + STEP_TIMEOUT_NS;
+	struct event_figures figures;
+
+	if (coupon->closes_at_ms < clock_wall_ms() - PAST_MS)
+		return 0;
+	int rc = event_figures_read(
+		upkeep->loader, coupon->id, deadline_ns, &figures, err);
+	if (rc != 0 || figures.event == EVENT_MISSING ||
+		figures.version >= coupon->version)
+		return rc;
+	rc = event_publish(upkeep->loader, coupon, deadline_ns, err);
+	if (rc == 0)
+		LOG_INFO("event published again", LOG_INT("coupon", coupon->id),
+			LOG_INT("version", coupon->version));
+	return rc;
+}
+
+static int
+publish_all(struct upkeep *upkeep, struct error *err)
+{
+	struct coupon_page page = { .limit = PAGE_MAX, .count = PAGE_MAX };
+	int64_t after = 0;
+	int rc = 0;
+
+	while (rc == 0 && page.count == page.limit) {
+		const struct store_call call = { upkeep->loader->pg,
+			clock_now_ns() + STEP_TIMEOUT_NS };
+		rc = event_store_list(&call, after, &page, err);
+		for (size_t i = 0; rc == 0 && i < page.count; i++) {
+			after = page.items[i].id;
+			rc = publish_if_behind(upkeep, &page.items[i], err);
+		}
+	}
+	return rc;
+}
+
+/* True while the transaction on `conn` lasts: nobody else publishes. */
+static int
+try_lock(struct pg_conn *conn, bool *ret_mine, struct error *err)
+{
+	const struct pg_wait wait = { clock_now_ns() + STEP_TIMEOUT_NS, -1 };
+	PGresult *result CLEANUP(pg_result_cleanup) = NULL;
+	char sql[96];
+
+	(void)snprintf(sql, sizeof(sql),
+		"BEGIN; SELECT pg_try_advisory_xact_lock(%d)",
+		SCHEMA_LOCK_PUBLISHER);
+	int rc = pg_command(conn, &wait, sql, &result, err);
+	if (rc == 0)
+		*ret_mine = *PQgetvalue(result, 0, 0) == 't';
+	return rc;
+}
+
+static int
+unlock(struct pg_conn *conn, struct error *err)
+{
+	const struct pg_wait wait = { clock_now_ns() + STEP_TIMEOUT_NS, -1 };
+	PGresult *result CLEANUP(pg_result_cleanup) = NULL;
+
+	return pg_command(conn, &wait, "ROLLBACK", &result, err);
+}
+
+static int
+publish(struct upkeep *upkeep, struct error *err)
+{
+	struct pool *pool = pg_write_pool(upkeep->loader->pg);
+	struct pool_entry *entry;
+	struct error ignored;
+	bool mine = false;
+	int rc = pool_acquire(
+		pool, "upkeep", clock_now_ns() + STEP_TIMEOUT_NS, &entry, err);
+
+	if (rc != 0)
+		return rc;
+	struct pg_conn *conn = entry->resource;
+	int lock_rc = try_lock(conn, &mine, err);
+	rc = lock_rc;
+	if (rc == 0 && mine)
+		rc = publish_all(upkeep, err);
+	if (lock_rc == 0)
+		lock_rc = unlock(conn, &ignored);
+	pool_release(pool, &entry, pg_verdict(conn, lock_rc));
+	return rc;
+}
+
+/* ---- outboxes ---- */
+
+static int
+read_index(struct pool *pool, struct redisReply **ret, struct error *err)
+{
+	int64_t deadline_ns = clock_now_ns() + STEP_TIMEOUT_NS;
+	struct pool_entry *entry;
+	int rc = pool_acquire(pool, "upkeep", deadline_ns, &entry, err);
+
+	if (rc != 0)
+		return rc;
+	rc = redis_callf(entry->resource, deadline_ns, ret, err,
+		"SMEMBERS " EVENTS_INDEX_KEY);
+	pool_release(pool, &entry, redis_verdict(rc));
+	return rc;
+}
+
+struct outbox_sum {
+	int64_t pending;
+	int64_t oldest_ms; /* age */
+};
+
+static int
+add_shard(struct upkeep *upkeep, struct pool *pool, struct outbox_sum *sum,
+	struct error *err)
+{
+	struct redisReply *ids;
+	int rc = read_index(pool, &ids, err);
+
+	if (rc != 0)
+		return rc;
+	for (size_t i = 0; rc == 0 && i < ids->elements; i++) {
+		struct event_figures figures;
+		rc = event_figures_read(upkeep->loader,
+			strtoll(ids->element[i]->str, NULL, 10),
+			clock_now_ns() + STEP_TIMEOUT_NS, &figures, err);
+		if (rc != 0 || figures.pending == 0)
+			continue;
+		sum->pending += figures.pending;
+		sum->oldest_ms =
+			MAX(sum->oldest_ms, figures.now_ms - figures.oldest_ms);
+	}
+	freeReplyObject(ids);
+	return rc;
+}
+
+/* What cannot be seen now keeps its last value. */
+static int
+look_at_outboxes(struct upkeep *upkeep, struct error *err)
+{
+	struct redis_shards *shards = upkeep->loader->shards;
+	struct outbox_sum sum = { 0 };
+
+	for (size_t i = 0; i < redis_shards_count(shards); i++) {
+		int rc = add_shard(
+			upkeep, redis_shards_pool_at(shards, i), &sum, err);
+		if (rc != 0)
+			return rc;
+	}
+	atomic_store(&upkeep->pending, sum.pending);
+	atomic_store(&upkeep->oldest_ms, sum.oldest_ms);
+	return 0;
+}
+
+static void
+collect(void *arg, struct metrics_sink *sink)
+{
+	struct upkeep *upkeep = arg;
+
+	metrics_emit(sink, &pending_family, METRIC_NO_TAGS,
+		(double)atomic_load(&upkeep->pending));
+	metrics_emit(sink, &oldest_family, METRIC_NO_TAGS,
+		(double)atomic_load(&upkeep->oldest_ms) / 1000);
+}
+
+/* ---- the thread ---- */
+
+static void
+tick(struct upkeep *upkeep)
+{
+	struct error err;
+
+	if (!upkeep->migrated)
+		migrate(upkeep);
+	if (look_at_outboxes(upkeep, &err) != 0)
+		LOG_DEBUG("outboxes not read", LOG_ERR(&err));
+	if (!upkeep->migrated || clock_now_ns() < upkeep->next_publish_ns)
+		return;
+	upkeep->next_publish_ns = clock_now_ns() + PUBLISH_EVERY_NS;
+	if (publish(upkeep, &err) != 0)
+		LOG_WARN("versions of events not compared", LOG_ERR(&err));
+}
+
+/* False once it is to stop. */
+static bool
+wait_for_tick(struct upkeep *upkeep)
+{
+	int64_t deadline_ns = clock_now_ns() + TICK_NS;
+	bool in_time = true;
+
+	mutex_lock(&upkeep->lock);
+	while (!locked(upkeep)->stopping && in_time)
+		in_time = cond_wait_until(
+			&upkeep->changed, &upkeep->lock, deadline_ns);
+	bool stopping = locked(upkeep)->stopping;
+	mutex_unlock(&upkeep->lock);
+	return !stopping;
+}
+
+static void *
+upkeep_thread(void *arg)
+{
+	thread_set_name("upkeep");
+	do {
+		tick(arg);
+	} while (wait_for_tick(arg));
+	return NULL;
+}
+
+struct upkeep *
+upkeep_start(const struct event_loader *loader, struct metrics *metrics)
+{
+	struct upkeep *upkeep = calloc(1, sizeof(*upkeep));
+
+	if (upkeep == NULL)
+		abort();
+	upkeep->loader = loader;
+	upkeep->metrics = metrics;
+	mutex_init(&upkeep->lock);
+	cond_init(&upkeep->changed);
+	metrics_collector(metrics, collect, upkeep);
+	sync_must(pthread_create(&upkeep->thread, NULL, upkeep_thread, upkeep));
+	return upkeep;
+}
+
+void
+upkeep_stop(struct upkeep *upkeep)
+{
+	if (upkeep == NULL)
+		return;
+	mutex_lock(&upkeep->lock);
+	locked(upkeep)->stopping = true;
+	cond_signal(&upkeep->changed);
+	mutex_unlock(&upkeep->lock);
+	sync_must(pthread_join(upkeep->thread, NULL));
+	metrics_collector_remove(upkeep->metrics, collect, upkeep);
+	cond_fini(&upkeep->changed);
+	mutex_fini(&upkeep->lock);
+	free(upkeep);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * upkeep - the api's housekeeping thread: what must happen now and then and
+ * hurts nobody when it comes late.
+ *
+ *  - apply the schema, as soon as PostgreSQL can be reached;
+ *  - publish again events whose version in Redis is behind PostgreSQL's (one
+ *    api does it, under an advisory lock);
+ *  - look at the outboxes, for coupon.outbox.pending and .oldest.
+ *
+ * The owner starts and stops it.
+ */
+#ifndef API_UPKEEP_H
+#define API_UPKEEP_H
+
+#include "common/compiler.h"
+
+#include <stdint.h>
+
+struct error;
+struct event_loader;
+struct metrics;
+struct pg_pools;
+struct upkeep;
+
+/* `loader` is borrowed.  Aborts when out of memory or threads. */
+struct upkeep *upkeep_start(
+	const struct event_loader *loader, struct metrics *metrics);
+void upkeep_stop(struct upkeep *upkeep); /* NULL is a no-op */
+
+/*
+ * Apply the schema now, waiting for a connection that long: --migrate.
+ * *ret_applied counts the migrations that were new.
+ */
+int upkeep_migrate(struct pg_pools *pg, int64_t timeout_ns, int *ret_applied,
+	struct error *err) NODISCARD;
+
+#endif
