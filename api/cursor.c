@@ -44,6 +44,12 @@ cursor_decode(enum cursor_list list, const char *text, int64_t *ret_key)
 	int64_t key = (int64_t)be64toh(big_endian);
 	if (key < 0)
 		return false;
+	/* libsodium 1.0.18 takes bytes above 0x7f for digits. */
+	char canonical[CURSOR_SIZE];
+
+	cursor_encode(list, key, canonical);
+	if (strcmp(text, canonical) != 0)
+		return false;
 	*ret_key = key;
 	return true;
 }
