@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 static const struct metric_family hits METRIC_FAMILY = {
@@ -437,6 +438,63 @@ document_has_every_row_of_the_program_once(void **state)
 
 /* ---- threads ---- */
 
+/* A collector that a scrape is inside of until the test lets it go. */
+struct stay {
+	struct metrics *metrics;
+	atomic_bool inside;
+	atomic_bool may_leave;
+	atomic_bool removed;
+};
+
+static void
+collect_slowly(void *arg, struct metrics_sink *sink UNUSED)
+{
+	struct stay *stay = arg;
+
+	atomic_store(&stay->inside, true);
+	while (!atomic_load(&stay->may_leave))
+		(void)sched_yield();
+}
+
+static void *
+scrape_once(void *arg)
+{
+	struct stay *stay = arg;
+
+	free(metrics_names_json(stay->metrics));
+	return NULL;
+}
+
+static void *
+remove_collector(void *arg)
+{
+	struct stay *stay = arg;
+
+	metrics_collector_remove(stay->metrics, collect_slowly, stay);
+	atomic_store(&stay->removed, true);
+	return NULL;
+}
+
+static void
+removal_waits_for_the_scrape_inside(void **state)
+{
+	struct stay stay = { .metrics = *state };
+	pthread_t scraper, remover;
+
+	metrics_collector(*state, collect_slowly, &stay);
+	assert_int_equal(pthread_create(&scraper, NULL, scrape_once, &stay), 0);
+	while (!atomic_load(&stay.inside))
+		(void)sched_yield();
+	assert_int_equal(
+		pthread_create(&remover, NULL, remove_collector, &stay), 0);
+	(void)nanosleep(&(struct timespec){ .tv_nsec = 20 * NS_PER_MS }, NULL);
+	assert_false(atomic_load(&stay.removed));
+	atomic_store(&stay.may_leave, true);
+	assert_int_equal(pthread_join(scraper, NULL), 0);
+	assert_int_equal(pthread_join(remover, NULL), 0);
+	assert_true(atomic_load(&stay.removed));
+}
+
 #define WRITERS 4
 #define ROUNDS 20000
 
@@ -549,6 +607,7 @@ main(void)
 		test(unknown_name_or_tag_is_not_found_and_no_colon_bad_input),
 		test(what_json_numbers_cannot_be_is_a_string),
 		test(document_has_every_row_of_the_program_once),
+		test(removal_waits_for_the_scrape_inside),
 		test(scrapes_are_consistent_while_threads_write_and_collectors_go),
 	};
 
