@@ -39,8 +39,8 @@ at_random(void *ctx, size_t n, size_t conn UNUSED, const char *last UNUSED)
 
 	if (r % 1000 < (uint64_t)schedule->trouble)
 		answer.act = acts[(r >> 10) % ARRAY_SIZE(acts)];
-	if ((r >> 20) % 50 == 0)
-		answer.delay_ms = (int)((r >> 30) % 8);
+	if ((r >> 20) % 80 == 0)
+		answer.delay_ms = (int)((r >> 30) % 30);
 	return answer;
 }
 
