@@ -76,8 +76,10 @@ run(struct link *link, enum script_id script, const struct coupon *coupon,
 			text[i], sizeof(text[i]), "%" PRId64, fields[i]);
 		argv[argc++] = text[i];
 	}
-	link->rc = redis_eval(link->entry->resource, link->deadline_ns,
-		&scripts[script], shapes[script].n_keys, argc, argv, argvlen,
+	const struct redis_script_call call = { &scripts[script],
+		shapes[script].n_keys, { argc, argv, argvlen } };
+
+	link->rc = redis_eval(link->entry->resource, link->deadline_ns, &call,
 		ret_reply, err);
 	return link->rc;
 }

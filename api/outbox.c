@@ -113,8 +113,9 @@ remove_of_event(struct outbox *outbox, struct producer_record *const *records,
 	redis_key(key, coupon_of(records[0]), "pending");
 	outbox->argv[1] = key;
 	outbox->argvlen[1] = strlen(key);
-	rc = redis_call(entry->resource, deadline_ns, argc, outbox->argv,
-		outbox->argvlen, &reply, err);
+	const struct redis_args args = { argc, outbox->argv, outbox->argvlen };
+
+	rc = redis_call(entry->resource, deadline_ns, &args, &reply, err);
 	pool_release(pool, &entry, redis_verdict(rc));
 	if (rc == 0)
 		freeReplyObject(reply);

@@ -52,79 +52,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <utlist.h>
-
-/* clang-format off */
-/* In tenths of a retry: enough to repair the loss of many connections. */
-enum { RETRY_RESERVE = 10 * 1024 };
-
-static const struct metric_family command_time METRIC_FAMILY = {
-	.name = "redis.command", .kind = METRIC_TIMER,
-	.description = "Time from writing a command to its reply.",
-	.histogram = true, .tags = "script",
-};
-static const struct metric_family retries METRIC_FAMILY = {
-	.name = "redis.pipeline.retries", .kind = METRIC_COUNTER,
-	.description = "Commands sent again after their connection was lost.",
-};
-static const struct metric_family retries_refused METRIC_FAMILY = {
-	.name = "redis.pipeline.retries.refused", .kind = METRIC_COUNTER,
-	.description = "Lost commands not sent again: budget used up.",
-};
-static const struct metric_family abandoned METRIC_FAMILY = {
-	.name = "redis.pipeline.abandoned", .kind = METRIC_COUNTER,
-	.description = "Commands answered at their deadline before Redis did.",
-};
-static const struct metric_family late METRIC_FAMILY = {
-	.name = "redis.pipeline.late", .kind = METRIC_COUNTER,
-	.description = "Replies dropped because their command was abandoned.",
-};
-static const struct metric_family by_text METRIC_FAMILY = {
-	.name = "redis.pipeline.noscript", .kind = METRIC_COUNTER,
-	.description = "Scripts sent as text because Redis had lost them.",
-};
-static const struct metric_family lost METRIC_FAMILY = {
-	.name = "redis.pipeline.lost", .kind = METRIC_COUNTER,
-	.description = "Leased connections given up, by cause.",
-	.tags = "reason",
-};
-static const char *const loss_tags[] = {
-#define X(name, tag) [LEASE_##name] = (tag),
-	LEASE_LOSSES(X)
-#undef X
-};
-/* clang-format on */
-
-/* Set by pipelines_configure(); these defaults are for tests. */
-static _Atomic size_t limit = 64;
-static _Atomic int64_t silence_ns = 500 * NS_PER_MS;
-static _Atomic int64_t max_wait_ns = 500 * NS_PER_MS;
-
-void
-pipelines_configure(const struct settings *settings)
-{
-	limit = (size_t)settings->redis_pool_max_pipeline;
-	silence_ns = settings->redis_timeout_ns;
-	max_wait_ns = settings->redis_pool_max_wait_ns;
-}
-
-size_t
-pipeline_limit(void)
-{
-	return limit;
-}
-
-int64_t
-pipeline_silence_ns(void)
-{
-	return silence_ns;
-}
-
-int64_t
-pipeline_max_wait_ns(void)
-{
-	return max_wait_ns;
-}
 
 void
 pipeline_end(struct pipeline *pipeline, struct redis_command *command,
@@ -132,7 +59,7 @@ pipeline_end(struct pipeline *pipeline, struct redis_command *command,
 {
 	assert(command->lease == NULL && command->state != COMMAND_IDLE);
 	if (command->state != COMMAND_EXPIRED)
-		DL_DELETE(pipeline->by_deadline, command);
+		TAILQ_REMOVE(&pipeline->by_deadline, command, by_deadline);
 	pipeline->in_flight--;
 	command->state = COMMAND_IDLE;
 	command->sent = command->copies > 0;
@@ -144,15 +71,15 @@ pipeline_end(struct pipeline *pipeline, struct redis_command *command,
 static void
 insert_by_deadline(struct pipeline *pipeline, struct redis_command *command)
 {
-	struct redis_command *head = pipeline->by_deadline;
-	struct redis_command *before = head != NULL ? head->prev : NULL;
+	struct redis_commands *list = &pipeline->by_deadline;
+	struct redis_command *before = TAILQ_LAST(list, redis_commands);
 
 	while (before != NULL && before->deadline_ns > command->deadline_ns)
-		before = before == head ? NULL : before->prev;
+		before = TAILQ_PREV(before, redis_commands, by_deadline);
 	if (before != NULL)
-		DL_APPEND_ELEM(pipeline->by_deadline, before, command);
+		TAILQ_INSERT_AFTER(list, before, command, by_deadline);
 	else
-		DL_PREPEND(pipeline->by_deadline, command);
+		TAILQ_INSERT_HEAD(list, command, by_deadline);
 }
 
 void
@@ -164,7 +91,7 @@ pipeline_submit(struct pipeline *pipeline, struct redis_command *command)
 	command->lease = NULL;
 	insert_by_deadline(pipeline, command);
 	pipeline->in_flight++;
-	if (pipeline->retry_tokens < RETRY_RESERVE)
+	if (pipeline->retry_tokens < PIPELINE_RETRY_RESERVE)
 		pipeline->retry_tokens++;
 	pipeline_place(pipeline, command);
 }
@@ -174,8 +101,15 @@ end_failed(struct pipeline *pipeline, struct redis_command *command)
 {
 	const struct error err = command->waiter.err;
 
-	DL_DELETE2(pipeline->failed, command, line_prev, line_next);
+	TAILQ_REMOVE(&pipeline->failed, command, line);
 	pipeline_end(pipeline, command, NULL, &err);
+}
+
+static void
+end_all_failed(struct pipeline *pipeline)
+{
+	while (!TAILQ_EMPTY(&pipeline->failed))
+		end_failed(pipeline, TAILQ_FIRST(&pipeline->failed));
 }
 
 /* Its wait is over: for `why`, or NULL for what the pool says of the wait. */
@@ -193,7 +127,7 @@ give_up_waiting(struct lane *lane, struct redis_command *command,
 		pipeline_end(pipeline, command, NULL, why == NULL ? &err : why);
 		return;
 	}
-	DL_DELETE(pipeline->by_deadline, command);
+	TAILQ_REMOVE(&pipeline->by_deadline, command, by_deadline);
 	command->state = COMMAND_EXPIRED;
 }
 
@@ -216,31 +150,40 @@ time_out(struct pipeline *pipeline, struct redis_command *command)
 }
 
 static void
-expire(struct pipeline *pipeline, int64_t now_ns)
+expire_waiting(struct lane *lane, int64_t now_ns)
 {
 	const int64_t since_ns = now_ns - pipeline_max_wait_ns();
+	struct redis_command *first = TAILQ_FIRST(&lane->waiting);
 
-	while (pipeline->by_deadline != NULL &&
-		pipeline->by_deadline->deadline_ns <= now_ns)
-		time_out(pipeline, pipeline->by_deadline);
-	for (size_t i = 0; i < pipeline->n_lanes; i++) {
-		struct lane *lane = &pipeline->lanes[i];
-
-		while (lane->waiting != NULL &&
-			lane->waiting->waiter.since_ns <= since_ns)
-			give_up_waiting(lane, lane->waiting, NULL);
+	while (first != NULL && first->waiter.since_ns <= since_ns) {
+		give_up_waiting(lane, first, NULL);
+		first = TAILQ_FIRST(&lane->waiting);
 	}
+}
+
+static void
+expire(struct pipeline *pipeline, int64_t now_ns)
+{
+	struct redis_command *first = TAILQ_FIRST(&pipeline->by_deadline);
+
+	while (first != NULL && first->deadline_ns <= now_ns) {
+		time_out(pipeline, first);
+		first = TAILQ_FIRST(&pipeline->by_deadline);
+	}
+	for (size_t i = 0; i < pipeline->n_lanes; i++)
+		expire_waiting(&pipeline->lanes[i], now_ns);
 }
 
 /* Silent ones are lost, idle ones go back, free room is filled. */
 static void
 tend_leases(struct lane *lane, int64_t now_ns)
 {
-	struct redis_lease *lease, *next;
+	struct redis_lease *next;
 	struct error err;
 
-	DL_FOREACH_SAFE(lane->leases, lease, next)
-	{
+	for (struct redis_lease *lease = TAILQ_FIRST(&lane->leases);
+		lease != NULL; lease = next) {
+		next = TAILQ_NEXT(lease, link);
 		if (lease_silent_at_ns(lease) <= now_ns) {
 			error_set(&err, ERROR_TIMEOUT,
 				"redis: not a byte for redis.timeout");
@@ -256,10 +199,11 @@ tend_leases(struct lane *lane, int64_t now_ns)
 static void
 flush_leases(struct lane *lane)
 {
-	struct redis_lease *lease, *next;
+	struct redis_lease *next;
 
-	DL_FOREACH_SAFE(lane->leases, lease, next)
-	{
+	for (struct redis_lease *lease = TAILQ_FIRST(&lane->leases);
+		lease != NULL; lease = next) {
+		next = TAILQ_NEXT(lease, link);
 		if (lease->out.sent < lease->out.len)
 			lease_flush(lease);
 	}
@@ -277,7 +221,7 @@ publish_oldest(struct pipeline *pipeline)
 	const struct redis_lease *lease;
 
 	for (size_t i = 0; i < pipeline->n_lanes; i++) {
-		DL_FOREACH(pipeline->lanes[i].leases, lease)
+		TAILQ_FOREACH(lease, &pipeline->lanes[i].leases, link)
 		{
 			if (lease_in_flight(lease) == 0)
 				continue;
@@ -306,8 +250,7 @@ pipeline_turn(struct pipeline *pipeline)
 
 	pipeline_drain_inbox(pipeline);
 	expire(pipeline, now_ns);
-	while (pipeline->failed != NULL)
-		end_failed(pipeline, pipeline->failed);
+	end_all_failed(pipeline);
 	for (size_t i = 0; i < pipeline->n_lanes; i++)
 		tend_leases(&pipeline->lanes[i], now_ns);
 	/* What went back may have come straight to the next of our waiters. */
@@ -324,10 +267,10 @@ lane_next_ns(const struct lane *lane)
 	int64_t next_ns = INT64_MAX;
 	const struct redis_lease *lease;
 
-	if (lane->waiting != NULL)
-		next_ns =
-			lane->waiting->waiter.since_ns + pipeline_max_wait_ns();
-	DL_FOREACH(lane->leases, lease)
+	if (!TAILQ_EMPTY(&lane->waiting))
+		next_ns = TAILQ_FIRST(&lane->waiting)->waiter.since_ns +
+			  pipeline_max_wait_ns();
+	TAILQ_FOREACH(lease, &lane->leases, link)
 	{
 		const bool unwritten = lease->out.sent < lease->out.len;
 
@@ -345,10 +288,10 @@ pipeline_next_deadline_ns(const struct pipeline *pipeline)
 {
 	int64_t next_ns = INT64_MAX;
 
-	if (pipeline->failed != NULL)
+	if (!TAILQ_EMPTY(&pipeline->failed))
 		return 0;
-	if (pipeline->by_deadline != NULL)
-		next_ns = pipeline->by_deadline->deadline_ns;
+	if (!TAILQ_EMPTY(&pipeline->by_deadline))
+		next_ns = TAILQ_FIRST(&pipeline->by_deadline)->deadline_ns;
 	for (size_t i = 0; i < pipeline->n_lanes; i++) {
 		const int64_t lane_ns = lane_next_ns(&pipeline->lanes[i]);
 
@@ -365,117 +308,41 @@ pipeline_in_flight(const struct pipeline *pipeline)
 }
 
 static void
-on_inbox(void *arg, uint32_t events UNUSED)
-{
-	pipeline_drain_inbox(arg);
-}
-
-static void *
-must_calloc(size_t n, size_t size)
-{
-	void *memory = calloc(n, size);
-
-	if (memory == NULL)
-		abort(); /* at start-up */
-	return memory;
-}
-
-static void
-init_metrics(struct pipeline *pipeline, struct metrics *metrics)
-{
-	pipeline->retries = metrics_counter(metrics, &retries, METRIC_NO_TAGS);
-	pipeline->retries_refused =
-		metrics_counter(metrics, &retries_refused, METRIC_NO_TAGS);
-	pipeline->abandoned =
-		metrics_counter(metrics, &abandoned, METRIC_NO_TAGS);
-	pipeline->late = metrics_counter(metrics, &late, METRIC_NO_TAGS);
-	pipeline->by_text = metrics_counter(metrics, &by_text, METRIC_NO_TAGS);
-	for (size_t i = 0; i < LEASE_LOSS_COUNT; i++)
-		pipeline->losses[i] = metrics_counter(metrics, &lost,
-			METRIC_TAGS({ "reason", loss_tags[i] }));
-
-	pipeline->timers =
-		must_calloc(pipeline->n_scripts + 1, sizeof(struct timer *));
-	for (size_t i = 0; i < pipeline->n_scripts; i++)
-		pipeline->timers[i] = metrics_timer(metrics, &command_time,
-			METRIC_TAGS({ "script", pipeline->scripts[i].name }));
-}
-
-struct pipeline *
-pipeline_new(struct http_loop *loop, struct redis_shards *shards,
-	struct metrics *metrics)
-{
-	struct pipeline *pipeline = must_calloc(1, sizeof(*pipeline));
-	struct error err;
-
-	pipeline->loop = loop;
-	pipeline->shards = shards;
-	pipeline->inbox = pool_inbox_new();
-	pipeline->inbuf = must_calloc(1, LEASE_READ_SIZE);
-	pipeline->retry_tokens = RETRY_RESERVE;
-	atomic_init(&pipeline->oldest_ns, INT64_MAX);
-	pipeline->scripts = redis_shards_scripts(shards, &pipeline->n_scripts);
-	pipeline->n_lanes = redis_shards_count(shards);
-	pipeline->lanes = must_calloc(pipeline->n_lanes, sizeof(struct lane));
-	for (size_t i = 0; i < pipeline->n_lanes; i++) {
-		pipeline->lanes[i].pipeline = pipeline;
-		pipeline->lanes[i].pool = redis_shards_pool_at(shards, i);
-	}
-	init_metrics(pipeline, metrics);
-	if (http_loop_watch(loop, pool_inbox_fd(pipeline->inbox), EPOLLIN,
-		    on_inbox, pipeline, &err) < 0)
-		abort(); /* at start-up */
-	return pipeline;
-}
-
-static void
 stop_lane(struct lane *lane, const struct error *err)
 {
-	while (lane->waiting != NULL)
-		give_up_waiting(lane, lane->waiting, err);
-	while (lane->leases != NULL && lease_in_flight(lane->leases) > 0)
-		lease_destroy(lane->leases, LEASE_STOPPED, err);
-}
+	struct redis_lease *next;
 
-static void
-free_lane(struct lane *lane)
-{
-	while (lane->leases != NULL)
-		lease_return(lane->leases);
-	while (lane->spare != NULL) {
-		struct redis_lease *lease = lane->spare;
-
-		DL_DELETE(lane->spare, lease);
-		lease_free(lease);
+	while (!TAILQ_EMPTY(&lane->waiting))
+		give_up_waiting(lane, TAILQ_FIRST(&lane->waiting), err);
+	for (struct redis_lease *lease = TAILQ_FIRST(&lane->leases);
+		lease != NULL; lease = next) {
+		next = TAILQ_NEXT(lease, link);
+		if (lease_in_flight(lease) > 0)
+			lease_destroy(lease, LEASE_STOPPED, err);
+		else
+			lease_return(lease);
 	}
 }
 
 void
-pipeline_free(struct pipeline *pipeline)
+pipeline_stop(struct pipeline *pipeline)
 {
-	struct pollfd inbox = { .events = POLLIN };
+	struct pollfd inbox = {
+		.fd = pool_inbox_fd(pipeline->inbox),
+		.events = POLLIN,
+	};
 	struct error err;
 
-	if (pipeline == NULL)
-		return;
-	inbox.fd = pool_inbox_fd(pipeline->inbox);
 	error_set(&err, ERROR_CLOSED, "redis: the service is shutting down");
 	pipeline->stopping = true;
 	for (size_t i = 0; i < pipeline->n_lanes; i++)
 		stop_lane(&pipeline->lanes[i], &err);
-	while (pipeline->failed != NULL)
-		end_failed(pipeline, pipeline->failed);
+	end_all_failed(pipeline);
 	/* The expired, whose answers another thread is about to give. */
 	while (pipeline->in_flight > 0) {
 		(void)poll(&inbox, 1, -1);
 		pipeline_drain_inbox(pipeline);
 	}
 	for (size_t i = 0; i < pipeline->n_lanes; i++)
-		free_lane(&pipeline->lanes[i]);
-	http_loop_unwatch(pipeline->loop, inbox.fd);
-	pool_inbox_free(pipeline->inbox);
-	free(pipeline->lanes);
-	free(pipeline->timers);
-	free(pipeline->inbuf);
-	free(pipeline);
+		stop_lane(&pipeline->lanes[i], &err);
 }

@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct http_loop;
 struct metrics;
@@ -63,10 +64,10 @@ struct redis_command {
 	bool sent_twice; /* see DESIGN 5: only some replies can be trusted */
 	/* The pipeline's, set by pipeline_submit(). */
 	struct pool_waiter waiter;
-	struct redis_command *prev, *next;           /* by deadline */
-	struct redis_command *line_prev, *line_next; /* waiting or failed */
-	struct redis_lease *lease;                   /* while in flight */
-	size_t place;                                /* on that lease */
+	TAILQ_ENTRY(redis_command) by_deadline;
+	TAILQ_ENTRY(redis_command) line; /* waiting or failed */
+	struct redis_lease *lease;       /* while in flight */
+	size_t place;                    /* on that lease */
 	unsigned char state;
 	unsigned char copies; /* how many may have reached Redis */
 	bool retried;

@@ -43,6 +43,9 @@ enum lease_loss {
 		LEASE_LOSS_COUNT
 };
 
+TAILQ_HEAD(redis_commands, redis_command);
+TAILQ_HEAD(redis_leases, redis_lease);
+
 /* One place in the order of replies; command is NULL once abandoned. */
 struct place {
 	struct redis_command *command;
@@ -54,7 +57,7 @@ struct place {
  * [head, tail) await replies, [attempted, tail) have not met write() yet.
  */
 struct redis_lease {
-	struct redis_lease *prev, *next; /* in lane->leases or lane->spare */
+	TAILQ_ENTRY(redis_lease) link; /* in lane->leases or lane->spare */
 	struct lane *lane;
 	struct pool_entry *entry; /* lent to us */
 	struct redisContext *context;
@@ -79,9 +82,9 @@ lease_place(const struct redis_lease *lease, size_t n)
 struct lane {
 	struct pipeline *pipeline;
 	struct pool *pool;
-	struct redis_lease *leases;
-	struct redis_lease *spare;     /* structs to use again */
-	struct redis_command *waiting; /* FIFO, as in the pool's queue */
+	struct redis_leases leases;
+	struct redis_leases spare;     /* structs to use again */
+	struct redis_commands waiting; /* FIFO, as in the pool's queue */
 	size_t n_waiting;
 };
 
@@ -91,8 +94,8 @@ struct pipeline {
 	struct pool_inbox *inbox;
 	struct lane *lanes;
 	size_t n_lanes;
-	struct redis_command *by_deadline; /* every command, soonest first */
-	struct redis_command *failed;      /* to be ended by the next turn */
+	struct redis_commands by_deadline; /* every command, soonest first */
+	struct redis_commands failed;      /* to be ended by the next turn */
 	size_t in_flight;
 	_Atomic int64_t oldest_ns; /* of what awaits a reply; for others */
 	int64_t retry_tokens;      /* tenths of a retry */
@@ -108,6 +111,9 @@ struct pipeline {
 /* Larger than the replies to a full pipeline of short answers. */
 enum { LEASE_READ_SIZE = 64 * 1024 };
 
+/* What a retry costs, and how much of it may be saved up: first sends earn 1. */
+enum { PIPELINE_RETRY_COST = 10, PIPELINE_RETRY_RESERVE = 10 * 1024 };
+
 /* The live settings. */
 size_t pipeline_limit(void);
 int64_t pipeline_silence_ns(void);
@@ -118,6 +124,9 @@ int64_t pipeline_max_wait_ns(void);
 /* The command is over: done() is called, its memory is the caller's again. */
 void pipeline_end(struct pipeline *pipeline, struct redis_command *command,
 	const struct redisReply *reply, const struct error *err);
+
+/* End every command and give every lease back. */
+void pipeline_stop(struct pipeline *pipeline);
 
 /* ---- pipeline_place.c ---- */
 

@@ -25,7 +25,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <utlist.h>
 
 static void on_ready(void *arg, uint32_t events);
 
@@ -61,10 +60,10 @@ grow_ring(struct redis_lease *lease, size_t wanted)
 static struct redis_lease *
 lease_new(struct lane *lane)
 {
-	struct redis_lease *lease = lane->spare;
+	struct redis_lease *lease = TAILQ_FIRST(&lane->spare);
 
 	if (lease != NULL)
-		DL_DELETE(lane->spare, lease);
+		TAILQ_REMOVE(&lane->spare, lease, link);
 	else
 		lease = calloc(1, sizeof(*lease));
 	if (lease == NULL || !grow_ring(lease, pipeline_limit())) {
@@ -134,12 +133,12 @@ lease_open(struct lane *lane, struct pool_entry *entry,
 	int rc = watch(lease, EPOLLIN, err);
 
 	if (rc < 0) {
-		DL_APPEND(lane->spare, lease);
+		TAILQ_INSERT_TAIL(&lane->spare, lease, link);
 		pool_release(lane->pool, &entry, POOL_REUSE);
 		return rc;
 	}
 	lease->entry = entry;
-	DL_APPEND(lane->leases, lease);
+	TAILQ_INSERT_TAIL(&lane->leases, lease, link);
 	*ret = lease;
 	return 0;
 }
@@ -150,7 +149,7 @@ lease_close(struct redis_lease *lease, enum pool_return how)
 	struct lane *lane = lease->lane;
 
 	http_loop_unwatch(lane->pipeline->loop, lease->fd);
-	DL_DELETE(lane->leases, lease);
+	TAILQ_REMOVE(&lane->leases, lease, link);
 	resp_buffer_clear(&lease->out);
 	lease->context = NULL;
 	pool_release(lane->pool, &lease->entry, how);
@@ -166,7 +165,7 @@ lease_return(struct redis_lease *lease)
 	if (!clean)
 		counter_add(lease->lane->pipeline->losses[LEASE_PROTOCOL], 1);
 	lease_close(lease, clean ? POOL_REUSE : POOL_DESTROY);
-	DL_APPEND(lease->lane->spare, lease);
+	TAILQ_INSERT_TAIL(&lease->lane->spare, lease, link);
 }
 
 void
@@ -191,7 +190,7 @@ lease_destroy(struct redis_lease *lease, enum lease_loss loss,
 			pipeline_retry(pipeline, command, err);
 		}
 	}
-	DL_APPEND(lease->lane->spare, lease);
+	TAILQ_INSERT_TAIL(&lease->lane->spare, lease, link);
 }
 
 bool
@@ -273,7 +272,8 @@ lease_flush(struct redis_lease *lease)
 		if (errno == EINTR)
 			continue;
 		if (errno != EAGAIN) {
-			lease_lose(lease, LEASE_IO_ERROR, strerror(errno));
+			lease_lose(
+				lease, LEASE_IO_ERROR, strerrordesc_np(errno));
 			return;
 		}
 		watch_writes(lease, true);

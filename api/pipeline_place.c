@@ -13,10 +13,6 @@
 #include <assert.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <utlist.h>
-
-/* In tenths of a retry. */
-enum { RETRY_COST = 10 };
 
 static const char holder[] = "issue";
 
@@ -27,7 +23,7 @@ fail_later(struct pipeline *pipeline, struct redis_command *command,
 {
 	command->waiter.err = *err;
 	command->state = COMMAND_FAILED;
-	DL_APPEND2(pipeline->failed, command, line_prev, line_next);
+	TAILQ_INSERT_TAIL(&pipeline->failed, command, line);
 }
 
 static void
@@ -74,7 +70,7 @@ lease_with_room(struct lane *lane)
 	const int64_t now_ns = http_loop_now_ns(lane->pipeline->loop);
 	struct redis_lease *lease;
 
-	DL_FOREACH(lane->leases, lease)
+	TAILQ_FOREACH(lease, &lane->leases, link)
 	{
 		if (lease_has_room(lease) && !must_drain(lease, now_ns))
 			return lease;
@@ -106,7 +102,7 @@ request_lease(struct lane *lane, struct redis_command *command)
 		append(lease, command);
 	} else if (rc == -ERROR_BUSY) {
 		command->state = COMMAND_WAITING;
-		DL_APPEND2(lane->waiting, command, line_prev, line_next);
+		TAILQ_INSERT_TAIL(&lane->waiting, command, line);
 		lane->n_waiting++;
 	} else {
 		fail_later(pipeline, command, &err);
@@ -126,7 +122,7 @@ pipeline_place(struct pipeline *pipeline, struct redis_command *command)
 		fail_later(pipeline, command, &err);
 		return;
 	}
-	if (lane->waiting == NULL) /* nobody of ours is overtaken */
+	if (TAILQ_EMPTY(&lane->waiting)) /* nobody of ours is overtaken */
 		lease = lease_with_room(lane);
 	if (lease != NULL)
 		append(lease, command);
@@ -143,12 +139,12 @@ pipeline_retry(struct pipeline *pipeline, struct redis_command *command,
 		pipeline_end(pipeline, command, NULL, err);
 		return;
 	}
-	if (pipeline->retry_tokens < RETRY_COST) {
+	if (pipeline->retry_tokens < PIPELINE_RETRY_COST) {
 		counter_add(pipeline->retries_refused, 1);
 		pipeline_end(pipeline, command, NULL, err);
 		return;
 	}
-	pipeline->retry_tokens -= RETRY_COST;
+	pipeline->retry_tokens -= PIPELINE_RETRY_COST;
 	counter_add(pipeline->retries, 1);
 	command->retried = true;
 	pipeline_place(pipeline, command);
@@ -157,7 +153,7 @@ pipeline_retry(struct pipeline *pipeline, struct redis_command *command,
 void
 lane_leave(struct lane *lane, struct redis_command *command)
 {
-	DL_DELETE2(lane->waiting, command, line_prev, line_next);
+	TAILQ_REMOVE(&lane->waiting, command, line);
 	lane->n_waiting--;
 }
 
@@ -207,9 +203,9 @@ lane_refill(struct lane *lane, struct redis_lease *lease)
 {
 	const int64_t now_ns = http_loop_now_ns(lane->pipeline->loop);
 
-	while (lane->waiting != NULL && lease_has_room(lease) &&
+	while (!TAILQ_EMPTY(&lane->waiting) && lease_has_room(lease) &&
 		!must_drain(lease, now_ns)) {
-		struct redis_command *command = lane->waiting;
+		struct redis_command *command = TAILQ_FIRST(&lane->waiting);
 
 		/* Not cancelled: it comes out of the inbox in a moment. */
 		if (!pool_cancel(lane->pool, &command->waiter, NULL))

@@ -56,8 +56,8 @@ answer(struct redis_lease *lease, struct redis_command *command,
 
 	char code[sizeof(err.code)];
 
-	snprintf(code, sizeof(code), "%.*s", (int)strcspn(reply->str, " "),
-		reply->str);
+	(void)snprintf(code, sizeof(code), "%.*s",
+		(int)strcspn(reply->str, " "), reply->str);
 	if (strcmp(code, "NOSCRIPT") == 0 && !command->by_text) {
 		send_text(lease, command);
 		return;
@@ -128,7 +128,7 @@ lease_read(struct redis_lease *lease)
 		if (n <= 0) {
 			lease_lose(lease, LEASE_IO_ERROR,
 				n == 0 ? "it closed the connection"
-				       : strerror(errno));
+				       : strerrordesc_np(errno));
 			return;
 		}
 		lease->heard_ns = clock_now_ns();

@@ -64,8 +64,10 @@ run_script(const struct stage *stage, enum script_id script, int n_keys,
 	assert(argc <= (int)ARRAY_SIZE(argvlen));
 	for (int i = 0; i < argc; i++)
 		argvlen[i] = strlen(argv[i]);
+	const struct redis_script_call call = { &scripts[script], n_keys,
+		{ argc, argv, argvlen } };
 	int rc = redis_eval(stage->entry->resource, stage->call->deadline_ns,
-		&scripts[script], n_keys, argc, argv, argvlen, &reply, err);
+		&call, &reply, err);
 
 	if (rc != 0)
 		return rc;
@@ -197,8 +199,10 @@ flush(struct writer *w)
 	for (int i = 0; i < argc; i++)
 		w->argvlen[i] = strlen(w->argv[i]);
 	w->n = 0;
-	w->rc = redis_call(w->stage->entry->resource, call->deadline_ns, argc,
-		w->argv, w->argvlen, &reply, w->err);
+	const struct redis_args args = { argc, w->argv, w->argvlen };
+
+	w->rc = redis_call(w->stage->entry->resource, call->deadline_ns, &args,
+		&reply, w->err);
 	if (w->rc != 0)
 		return w->rc;
 	freeReplyObject(reply);

@@ -132,9 +132,10 @@ read_stale(struct event_pass *pass, struct stale_batch *ret, struct error *err)
 	argv[argc++] = age_ms;
 	argvlen[argc] = (size_t)snprintf(most, sizeof(most), "%d", BATCH);
 	argv[argc++] = most;
-	int rc = redis_eval(pass->conn, pass->deadline_ns,
-		&scripts[SCRIPT_OUTBOX_STALE], SCRIPT_OUTBOX_STALE_KEYS, argc,
-		argv, argvlen, &ret->reply, err);
+	const struct redis_script_call call = { &scripts[SCRIPT_OUTBOX_STALE],
+		SCRIPT_OUTBOX_STALE_KEYS, { argc, argv, argvlen } };
+	int rc = redis_eval(
+		pass->conn, pass->deadline_ns, &call, &ret->reply, err);
 
 	if (rc != 0)
 		return rc;
@@ -193,8 +194,8 @@ lease(struct event_pass *pass, size_t n, int64_t now_ms, struct error *err)
 	}
 	for (int i = 0; i < argc; i++)
 		relay->argvlen[i] = strlen(relay->argv[i]);
-	int rc = redis_call(pass->conn, pass->deadline_ns, argc, relay->argv,
-		relay->argvlen, &reply, err);
+	const struct redis_args args = { argc, relay->argv, relay->argvlen };
+	int rc = redis_call(pass->conn, pass->deadline_ns, &args, &reply, err);
 
 	if (rc == 0)
 		freeReplyObject(reply);

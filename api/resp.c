@@ -98,7 +98,8 @@ resp_append_script(struct resp_buffer *buf, const struct redis_command *command,
 	const size_t script_len = strlen(script);
 	const size_t argc = (size_t)command->argc + BEFORE_ARGS;
 	size_t room = (argc + 1) * (HEAD_MAX + 2) + HEAD_MAX + script_len;
-	char keys[20];
+	char keys[20] = { 0 };
+	const size_t keys_len = format_size(keys, (size_t)command->n_keys);
 
 	for (int i = 0; i < command->argc; i++)
 		room += command->argvlen[i];
@@ -107,7 +108,7 @@ resp_append_script(struct resp_buffer *buf, const struct redis_command *command,
 	put_head(buf, '*', argc);
 	put_bulk(buf, verb, strlen(verb));
 	put_bulk(buf, script, script_len);
-	put_bulk(buf, keys, format_size(keys, (size_t)command->n_keys));
+	put_bulk(buf, keys, keys_len);
 	for (int i = 0; i < command->argc; i++)
 		put_bulk(buf, command->argv[i], command->argvlen[i]);
 	return true;

@@ -28,6 +28,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
 struct redis_conn {
@@ -52,7 +53,7 @@ await_ready(struct redis_conn *conn, short events, int64_t deadline_ns,
 				err, ERROR_TIMEOUT, "redis: no answer in time");
 		if (errno != EINTR)
 			return error_set(err, ERROR_SYSTEM, "redis: poll: %s",
-				strerror(errno));
+				strerrordesc_np(errno));
 	}
 }
 
@@ -82,11 +83,11 @@ flush(struct redis_conn *conn, int64_t deadline_ns, struct error *err)
 }
 
 int
-redis_send(struct redis_conn *conn, int argc, const char **argv,
-	const size_t *argvlen, struct error *err)
+redis_send(struct redis_conn *conn, const struct redis_args *args,
+	struct error *err)
 {
-	if (redisAppendCommandArgv(conn->context, argc, argv, argvlen) !=
-		REDIS_OK)
+	if (redisAppendCommandArgv(conn->context, args->argc, args->argv,
+		    args->argvlen) != REDIS_OK)
 		return error_set(err, ERROR_NO_MEMORY, "redis: out of memory");
 	conn->unanswered++;
 	return 0;
@@ -105,27 +106,41 @@ error_reply(const struct redisReply *reply, struct error *err)
 		err, ERROR_REDIS_ERROR, code, "redis: %s", reply->str);
 }
 
+/* The next reply, whatever it says. */
+static int
+next_reply(struct redis_conn *conn, int64_t deadline_ns,
+	struct redisReply **ret, struct error *err)
+{
+	for (;;) {
+		void *reply = NULL;
+
+		if (redisGetReplyFromReader(conn->context, &reply) != REDIS_OK)
+			return lost(conn, err);
+		if (reply != NULL) {
+			*ret = reply;
+			return 0;
+		}
+
+		int rc = await_ready(conn, POLLIN, deadline_ns, err);
+
+		if (rc < 0)
+			return rc;
+		if (redisBufferRead(conn->context) != REDIS_OK)
+			return lost(conn, err);
+	}
+}
+
 int
 redis_receive(struct redis_conn *conn, int64_t deadline_ns,
 	struct redisReply **ret_reply, struct error *err)
 {
-	void *raw = NULL;
+	struct redisReply *reply;
 	int rc = flush(conn, deadline_ns, err);
 
-	while (rc == 0) {
-		if (redisGetReplyFromReader(conn->context, &raw) != REDIS_OK)
-			return lost(conn, err);
-		if (raw != NULL)
-			break;
-		rc = await_ready(conn, POLLIN, deadline_ns, err);
-		if (rc == 0 && redisBufferRead(conn->context) != REDIS_OK)
-			return lost(conn, err);
-	}
-	if (rc < 0)
+	if (rc == 0)
+		rc = next_reply(conn, deadline_ns, &reply, err);
+	if (rc != 0)
 		return rc;
-
-	struct redisReply *reply = raw;
-
 	conn->unanswered--;
 	if (reply->type == REDIS_REPLY_ERROR) {
 		rc = error_reply(reply, err);
@@ -147,14 +162,14 @@ refuse_if_dirty(const struct redis_conn *conn, struct error *err)
 }
 
 int
-redis_call(struct redis_conn *conn, int64_t deadline_ns, int argc,
-	const char **argv, const size_t *argvlen, struct redisReply **ret_reply,
+redis_call(struct redis_conn *conn, int64_t deadline_ns,
+	const struct redis_args *args, struct redisReply **ret_reply,
 	struct error *err)
 {
 	int rc = refuse_if_dirty(conn, err);
 
 	if (rc == 0)
-		rc = redis_send(conn, argc, argv, argvlen, err);
+		rc = redis_send(conn, args, err);
 	if (rc == 0)
 		rc = redis_receive(conn, deadline_ns, ret_reply, err);
 	return rc;
@@ -180,44 +195,49 @@ redis_callf(struct redis_conn *conn, int64_t deadline_ns,
 	return redis_receive(conn, deadline_ns, ret_reply, err);
 }
 
+/* In front of a script's own arguments. */
+enum { EVAL_VERB, EVAL_SCRIPT, EVAL_N_KEYS, EVAL_ARGS };
+
+static void
+set_head(const char **argv, size_t *len, const char *verb, const char *script)
+{
+	argv[EVAL_VERB] = verb;
+	len[EVAL_VERB] = strlen(verb);
+	argv[EVAL_SCRIPT] = script;
+	len[EVAL_SCRIPT] = strlen(script);
+}
+
 int
 redis_eval(struct redis_conn *conn, int64_t deadline_ns,
-	const struct redis_script *script, int n_keys, int argc,
-	const char **argv, const size_t *argvlen, struct redisReply **ret_reply,
+	const struct redis_script_call *call, struct redisReply **ret_reply,
 	struct error *err)
 {
-	enum { VERB, SCRIPT, N_KEYS, ARGS };
-	const size_t n = (size_t)argc + ARGS;
-	const char **all = calloc(n, sizeof(*all));
-	size_t *len = calloc(n, sizeof(*len));
-	char keys[16];
+	const size_t n_args = (size_t)call->args.argc;
+	const char **argv = calloc(n_args + EVAL_ARGS, sizeof(*argv));
+	size_t *len = calloc(n_args + EVAL_ARGS, sizeof(*len));
+	const struct redis_args args = { (int)n_args + EVAL_ARGS, argv, len };
+	char n_keys[16];
 	int rc;
 
-	if (all == NULL || len == NULL) {
-		free(all);
+	if (argv == NULL || len == NULL) {
+		free(argv);
 		free(len);
 		return error_set(err, ERROR_NO_MEMORY, "redis: out of memory");
 	}
-	all[VERB] = "EVALSHA";
-	all[SCRIPT] = script->sha1;
-	all[N_KEYS] = keys;
-	snprintf(keys, sizeof(keys), "%d", n_keys);
-	for (int i = 0; i < ARGS; i++)
-		len[i] = strlen(all[i]);
-	for (int i = 0; i < argc; i++) {
-		all[ARGS + i] = argv[i];
-		len[ARGS + i] = argvlen[i];
+	set_head(argv, len, "EVALSHA", call->script->sha1);
+	argv[EVAL_N_KEYS] = n_keys;
+	len[EVAL_N_KEYS] =
+		(size_t)snprintf(n_keys, sizeof(n_keys), "%d", call->n_keys);
+	for (size_t i = 0; i < n_args; i++) {
+		argv[EVAL_ARGS + i] = call->args.argv[i];
+		len[EVAL_ARGS + i] = call->args.argvlen[i];
 	}
-	rc = redis_call(conn, deadline_ns, (int)n, all, len, ret_reply, err);
+	rc = redis_call(conn, deadline_ns, &args, ret_reply, err);
 	if (rc == -ERROR_REDIS_ERROR && strcmp(err->code, "NOSCRIPT") == 0) {
-		all[VERB] = "EVAL";
-		len[VERB] = strlen("EVAL");
-		all[SCRIPT] = script->text;
-		len[SCRIPT] = strlen(script->text);
-		rc = redis_call(
-			conn, deadline_ns, (int)n, all, len, ret_reply, err);
+		set_head(argv, len, "EVAL", call->script->text);
+		rc = redis_call(conn, deadline_ns, &args, ret_reply, err);
 	}
-	free(all);
+	free(argv);
 	free(len);
 	return rc;
 }
@@ -282,8 +302,25 @@ await_connected(struct redis_conn *conn, int64_t deadline_ns, struct error *err)
 		failure = errno;
 	if (failure == 0)
 		return 0;
-	return error_set(
-		err, ERROR_CONNECT_FAILING, "redis: %s", strerror(failure));
+	return error_set(err, ERROR_CONNECT_FAILING, "redis: %s",
+		strerrordesc_np(failure));
+}
+
+static int
+connect_to(struct redis_conn *conn, const struct redis_target *target,
+	int64_t deadline_ns, struct error *err)
+{
+	if (conn->context == NULL)
+		return error_set(err, ERROR_NO_MEMORY, "redis: out of memory");
+	if (conn->context->err != 0)
+		return error_set(err, ERROR_CONNECT_FAILING, "redis: %s",
+			conn->context->errstr);
+
+	int rc = await_connected(conn, deadline_ns, err);
+
+	if (rc == 0)
+		tune_socket(redis_conn_fd(conn), target->user_timeout_ns);
+	return rc;
 }
 
 int
@@ -291,23 +328,17 @@ redis_conn_open(const struct redis_target *target, int64_t deadline_ns,
 	struct redis_conn **ret, struct error *err)
 {
 	struct redis_conn *conn = calloc(1, sizeof(*conn));
-	int rc;
 
 	if (conn == NULL)
 		return error_set(err, ERROR_NO_MEMORY, "redis: out of memory");
 	conn->context = redisConnectNonBlock(target->host, target->port);
-	if (conn->context == NULL)
-		rc = error_set(err, ERROR_NO_MEMORY, "redis: out of memory");
-	else if (conn->context->err != 0)
-		rc = error_set(err, ERROR_CONNECT_FAILING, "redis: %s",
-			conn->context->errstr);
-	else
-		rc = await_connected(conn, deadline_ns, err);
+
+	int rc = connect_to(conn, target, deadline_ns, err);
+
 	if (rc < 0) {
 		redis_conn_close(conn);
 		return rc;
 	}
-	tune_socket(redis_conn_fd(conn), target->user_timeout_ns);
 	*ret = conn;
 	return 0;
 }
@@ -315,5 +346,6 @@ redis_conn_open(const struct redis_target *target, int64_t deadline_ns,
 void
 redis_key(char buf[REDIS_KEY_SIZE], int64_t coupon_id, const char *part)
 {
-	snprintf(buf, REDIS_KEY_SIZE, "{c:%" PRId64 "}:%s", coupon_id, part);
+	(void)snprintf(
+		buf, REDIS_KEY_SIZE, "{c:%" PRId64 "}:%s", coupon_id, part);
 }

@@ -52,8 +52,8 @@ void redis_shards_configure(
 /* The pool of the shard that holds this coupon's keys. */
 struct pool *redis_shard_pool(struct redis_shards *shards, int64_t coupon_id);
 /* What redis_shards_new() was given. */
-struct redis_script *redis_shards_scripts(struct redis_shards *shards,
-	size_t *ret_count);
+struct redis_script *redis_shards_scripts(
+	struct redis_shards *shards, size_t *ret_count);
 size_t redis_shards_count(const struct redis_shards *shards);
 struct pool *redis_shards_pool_at(struct redis_shards *shards, size_t i);
 
@@ -73,23 +73,34 @@ void redis_server_info(struct redis_shards *shards, size_t shard,
 struct redisContext *redis_conn_context(struct redis_conn *conn);
 int redis_conn_fd(const struct redis_conn *conn);
 
+/* A command; all borrowed. */
+struct redis_args {
+	int argc;
+	const char **argv;
+	const size_t *argvlen;
+};
+
 /*
  * Send one command and wait for its reply.  0 and *ret_reply (free with
  * freeReplyObject; never of type ERROR); -ERROR_TIMEOUT, -ERROR_CONNECTION_LOST
  * (both: destroy the connection), -ERROR_REDIS_ERROR with err->code the first
  * word of Redis's error ("OOM", "READONLY"): the connection is fine.
  */
-int redis_call(struct redis_conn *conn, int64_t deadline_ns, int argc,
-	const char **argv, const size_t *argvlen, struct redisReply **ret_reply,
+int redis_call(struct redis_conn *conn, int64_t deadline_ns,
+	const struct redis_args *args, struct redisReply **ret_reply,
 	struct error *err) NODISCARD;
 int redis_callf(struct redis_conn *conn, int64_t deadline_ns,
 	struct redisReply **ret_reply, struct error *err, const char *format,
 	...) NODISCARD; /* format as redisCommand's */
 
 /* EVALSHA, and EVAL when Redis has forgotten the script. */
+struct redis_script_call {
+	const struct redis_script *script;
+	int n_keys; /* the first of the arguments */
+	struct redis_args args;
+};
 int redis_eval(struct redis_conn *conn, int64_t deadline_ns,
-	const struct redis_script *script, int n_keys, int argc,
-	const char **argv, const size_t *argvlen, struct redisReply **ret_reply,
+	const struct redis_script_call *call, struct redisReply **ret_reply,
 	struct error *err) NODISCARD;
 
 /* How to give a connection back after these calls returned `rc`. */

@@ -45,18 +45,19 @@ void redis_conn_close(struct redis_conn *conn);
  * trip.  `loaded(ctx, i, sha1)` is called per script.
  */
 struct redis_setup {
+	const char *password; /* NULL or "": none */
 	const struct redis_script *scripts;
 	size_t n_scripts;
 	void (*loaded)(void *ctx, size_t i, const char *sha1);
 	void *ctx;
 };
-int redis_conn_setup(struct redis_conn *conn, const struct redis_target *target,
-	const struct redis_setup *setup, int64_t deadline_ns,
-	struct redis_facts *ret, struct error *err) NODISCARD;
+int redis_conn_setup(struct redis_conn *conn, const struct redis_setup *setup,
+	int64_t deadline_ns, struct redis_facts *ret,
+	struct error *err) NODISCARD;
 
 /* The two halves of redis_call(): append a command, await the next reply. */
-int redis_send(struct redis_conn *conn, int argc, const char **argv,
-	const size_t *argvlen, struct error *err) NODISCARD;
+int redis_send(struct redis_conn *conn, const struct redis_args *args,
+	struct error *err) NODISCARD;
 int redis_receive(struct redis_conn *conn, int64_t deadline_ns,
 	struct redisReply **ret_reply, struct error *err) NODISCARD;
 

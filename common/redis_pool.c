@@ -39,7 +39,7 @@ static const struct metric_family restarts METRIC_FAMILY = {
 
 struct redis_shards {
 	char *host, *password;
-	struct redis_target target; /* borrows them */
+	struct redis_target target; /* borrows host */
 	struct redis_script *scripts;
 	size_t n_scripts;
 	struct metrics *metrics;
@@ -119,18 +119,18 @@ open_conn(void *ctx, int64_t deadline_ns, void **ret, struct error *err)
 {
 	struct redis_shards *shards = ctx;
 	const struct redis_setup setup = {
+		.password = shards->password,
 		.scripts = shards->scripts,
 		.n_scripts = shards->n_scripts,
 		.loaded = learn_sha1,
 		.ctx = shards,
 	};
 	struct redis_conn *conn = NULL;
-	struct redis_facts facts;
+	struct redis_facts facts = { 0 };
 	int rc = redis_conn_open(&shards->target, deadline_ns, &conn, err);
 
 	if (rc == 0)
-		rc = redis_conn_setup(conn, &shards->target, &setup,
-			deadline_ns, &facts, err);
+		rc = redis_conn_setup(conn, &setup, deadline_ns, &facts, err);
 	if (rc < 0) {
 		redis_conn_close(conn);
 		return rc;
@@ -233,7 +233,6 @@ redis_shards_new(const struct settings *settings, struct redis_script *scripts,
 	shards->target = (struct redis_target){
 		.host = shards->host,
 		.port = (int)settings->redis_port,
-		.password = shards->password,
 		.user_timeout_ns = settings->redis_timeout_ns,
 	};
 	shards->scripts = scripts;

@@ -21,26 +21,26 @@ send_words(struct redis_conn *conn, int argc, const char **words,
 	assert(argc <= (int)ARRAY_SIZE(len));
 	for (int i = 0; i < argc; i++)
 		len[i] = strlen(words[i]);
-	return redis_send(conn, argc, words, len, err);
+	return redis_send(conn, &(struct redis_args){ argc, words, len }, err);
 }
 #define SEND(conn, err, ...)                                                   \
 	send_words(conn, (int)ARRAY_SIZE(((const char *[]){ __VA_ARGS__ })),   \
 		(const char *[]){ __VA_ARGS__ }, err)
 
 static bool
-has_password(const struct redis_target *target)
+has_password(const struct redis_setup *setup)
 {
-	return target->password != NULL && target->password[0] != '\0';
+	return setup->password != NULL && setup->password[0] != '\0';
 }
 
 static int
-send_all(struct redis_conn *conn, const struct redis_target *target,
-	const struct redis_setup *setup, struct error *err)
+send_all(struct redis_conn *conn, const struct redis_setup *setup,
+	struct error *err)
 {
 	int rc = 0;
 
-	if (has_password(target))
-		rc = SEND(conn, err, "AUTH", target->password);
+	if (has_password(setup))
+		rc = SEND(conn, err, "AUTH", setup->password);
 	if (rc == 0)
 		rc = SEND(conn, err, "INFO", "server");
 	if (rc == 0)
@@ -158,15 +158,14 @@ receive_script(struct redis_conn *conn, int64_t deadline_ns,
 }
 
 int
-redis_conn_setup(struct redis_conn *conn, const struct redis_target *target,
-	const struct redis_setup *setup, int64_t deadline_ns,
-	struct redis_facts *ret, struct error *err)
+redis_conn_setup(struct redis_conn *conn, const struct redis_setup *setup,
+	int64_t deadline_ns, struct redis_facts *ret, struct error *err)
 {
 	struct redisReply *ok = NULL;
 	struct redis_facts facts = { 0 };
-	int rc = send_all(conn, target, setup, err);
+	int rc = send_all(conn, setup, err);
 
-	if (rc == 0 && has_password(target)) {
+	if (rc == 0 && has_password(setup)) {
 		rc = redis_receive(conn, deadline_ns, &ok, err);
 		if (rc == 0)
 			freeReplyObject(ok);

@@ -37,16 +37,16 @@ reconnect(void)
 {
 	const struct redis_target target = { .host = "127.0.0.1",
 		.port = server.port };
-	const struct redis_setup setup = { scripts, SCRIPTS_COUNT, note_sha1,
-		NULL };
+	const struct redis_setup setup = { .scripts = scripts,
+		.n_scripts = SCRIPTS_COUNT,
+		.loaded = note_sha1 };
 	struct redis_facts facts;
 	struct error err;
 
 	redis_conn_close(conn);
 	conn = NULL;
 	if (redis_conn_open(&target, soon(), &conn, &err) != 0 ||
-		redis_conn_setup(conn, &target, &setup, soon(), &facts, &err) !=
-			0)
+		redis_conn_setup(conn, &setup, soon(), &facts, &err) != 0)
 		fail_msg("%s", err.msg);
 }
 
@@ -108,8 +108,11 @@ call_script(enum script_id id, int n_keys, int argc, const char *const *args)
 		argv[n + i] = args[i];
 		argvlen[n + i] = strlen(args[i]);
 	}
-	if (redis_eval(conn, soon(), &scripts[id], n_keys, n + argc, argv,
-		    argvlen, &reply, &err) != 0)
+
+	const struct redis_script_call call = { &scripts[id], n_keys,
+		{ n + argc, argv, argvlen } };
+
+	if (redis_eval(conn, soon(), &call, &reply, &err) != 0)
 		fail_msg("%s: %s", scripts[id].name, err.msg);
 	return reply;
 }

@@ -221,6 +221,8 @@ out_of_memory_refuses_before_the_first_write(void **state UNUSED)
 	struct event_keys keys;
 	const char *argv[8] = { [4] = "42", [5] = "a", [6] = "9" };
 	size_t argvlen[8] = { [4] = 2, [5] = 1, [6] = 1 };
+	const struct redis_script_call call = { &scripts[SCRIPT_ISSUE], 4,
+		{ 7, argv, argvlen } };
 	struct redisReply *reply = NULL;
 	struct error err;
 
@@ -228,8 +230,7 @@ out_of_memory_refuses_before_the_first_write(void **state UNUSED)
 	DO("CONFIG SET maxmemory 1");
 	event_keys_init(&keys, 1);
 	event_keys_to_argv(&keys, 4, argv, argvlen);
-	assert_int_equal(redis_eval(conn, soon(), &scripts[SCRIPT_ISSUE], 4, 7,
-				 argv, argvlen, &reply, &err),
+	assert_int_equal(redis_eval(conn, soon(), &call, &reply, &err),
 		-ERROR_REDIS_ERROR);
 	assert_string_equal(err.code, "OOM");
 	assert_int_equal(figures().next, 1); /* reading still works */
