@@ -98,7 +98,9 @@ problem_language(const char *accept_language)
 	int best_weight = 0;
 	const char *at = accept_language;
 
-	while (at != NULL && *at != '\0') {
+	if (at == NULL)
+		return PROBLEM_EN;
+	while (*at != '\0') {
 		at += strspn(at, " \t,");
 		const char *end = at + strcspn(at, ",");
 		size_t len = strcspn(at, " \t;,");
