@@ -77,8 +77,9 @@ lend_idle(struct pool *pool, const char *holder, int64_t now)
 {
 	const struct pool_locked *s = pool_locked(pool);
 
-	if (s->n[CONN_IDLE] == 0 || s->waiting > 0 || s->suspended)
+	if (s->n[CONN_IDLE] == 0 || s->suspended)
 		return NULL;
+	assert(s->waiting == 0); /* the invariant: nobody is overtaken */
 	struct pool_conn *warmest = TAILQ_LAST(&s->list[CONN_IDLE], pool_conns);
 	pool_lend(pool, warmest, holder, now);
 	return &warmest->entry;

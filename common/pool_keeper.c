@@ -119,7 +119,6 @@ pool_close_condemned(struct pool *pool)
 		mutex_lock(&pool->lock);
 		pool_forget(pool, conn);
 		pool_locked(pool)->closed++;
-		pool_kick(pool, pool_now(pool)); /* its place is free */
 		mutex_unlock(&pool->lock);
 		free(conn);
 	}
@@ -141,7 +140,7 @@ pool_keep(struct pool *pool)
 	pool_close_condemned(pool);
 }
 
-/* Pass on what has become due by now; when will more? */
+/* Wake a worker for what is possible by now; when will more be? */
 static int64_t
 next_due(struct pool *pool) REQUIRES(pool->lock)
 {

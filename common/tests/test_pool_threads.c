@@ -23,6 +23,7 @@ struct wire {
 
 struct server {
 	atomic_int live, most_live, opened;
+	atomic_int refusals; /* so many connects fail first */
 	atomic_bool down;
 };
 
@@ -33,7 +34,8 @@ wire_open(void *ctx, int64_t deadline_ns, void **ret, struct error *err)
 	struct wire *wire;
 
 	(void)deadline_ns;
-	if (atomic_load(&server->down))
+	if (atomic_load(&server->down) ||
+		atomic_fetch_sub(&server->refusals, 1) > 0)
 		return error_set(err, ERROR_CONNECTION_LOST, "down");
 	wire = calloc(1, sizeof(*wire));
 	if (wire == NULL)
@@ -306,6 +308,66 @@ recovery_needs_no_caller(void **state)
 	pool_free(pool);
 }
 
+/*
+ * Without times to watch, the keeper sweeps once a second.  Whoever forgot to
+ * wake somebody would be rescued by that sweep, a second late each time; so
+ * twenty rounds that take less than three seconds were not rescued.
+ */
+static struct pool *
+new_still_pool(struct server *server, size_t max_active)
+{
+	struct pool_config still = config;
+
+	still.max_active = still.max_idle = max_active;
+	still.min_idle = 0;
+	still.max_lifetime_ns = still.idle_timeout_ns = 0;
+	still.keepalive_ns = still.leak_threshold_ns = 0;
+	return pool_new(&still, &methods, server, NULL);
+}
+
+#define ROUNDS 20
+
+static void
+queueing_wakes_a_worker(void **state)
+{
+	struct server server = { 0 };
+	struct pool *pool = new_still_pool(&server, ROUNDS);
+	const int64_t start = clock_now_ns();
+	struct pool_entry *entries[ROUNDS];
+	struct error err;
+
+	(void)state;
+	for (int i = 0; i < ROUNDS; i++)
+		assert_int_equal(pool_acquire(pool, "a", start + 9 * NS_PER_S,
+					 &entries[i], &err),
+			0);
+	assert_in_range(clock_now_ns() - start, 0, 3 * NS_PER_S);
+	for (int i = 0; i < ROUNDS; i++)
+		pool_release(pool, &entries[i], POOL_REUSE);
+	pool_free(pool);
+}
+
+static void
+closing_and_failing_wake_a_worker(void **state)
+{
+	/* five pauses of 10 to 160 ms */
+	struct server server = { .refusals = 5 };
+	struct pool *pool = new_still_pool(&server, 1);
+	const int64_t start = clock_now_ns();
+	struct pool_entry *entry;
+	struct error err;
+
+	(void)state;
+	for (int i = 0; i < ROUNDS; i++) {
+		assert_int_equal(pool_acquire(pool, "a", start + 9 * NS_PER_S,
+					 &entry, &err),
+			0);
+		pool_release(pool, &entry, POOL_DESTROY);
+	}
+	assert_in_range(clock_now_ns() - start, 0, 3 * NS_PER_S);
+	pool_free(pool);
+}
+
 struct sleeper_thread {
 	struct pool *pool;
 	int rc;
@@ -353,6 +415,42 @@ drain_wakes_sleepers_and_waits_for_the_lent(void **state)
 	assert_int_equal(atomic_load(&server.live), 0);
 }
 
+struct late_return {
+	struct pool *pool;
+	struct pool_entry *entry;
+};
+
+static void *
+return_later(void *arg)
+{
+	struct late_return *self = arg;
+
+	(void)poll(NULL, 0, 50);
+	pool_release(self->pool, &self->entry, POOL_REUSE);
+	return NULL;
+}
+
+static void
+drain_ends_when_the_last_one_is_back(void **state)
+{
+	struct server server = { 0 };
+	const int64_t start = clock_now_ns();
+	struct late_return late;
+	struct error err;
+	pthread_t thread;
+
+	(void)state;
+	late.pool = pool_new(&config, &methods, &server, NULL);
+	assert_int_equal(pool_acquire(late.pool, "a", start + 5 * NS_PER_S,
+				 &late.entry, &err),
+		0);
+	assert_int_equal(pthread_create(&thread, NULL, return_later, &late), 0);
+	assert_true(pool_drain(late.pool, start + 20 * NS_PER_S));
+	assert_in_range(clock_now_ns() - start, 50 * NS_PER_MS, 9 * NS_PER_S);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	pool_free(late.pool);
+}
+
 int
 main(void)
 {
@@ -360,6 +458,9 @@ main(void)
 		cmocka_unit_test(mixed_borrowers_share_without_harm),
 		cmocka_unit_test(blocking_acquire_ends_at_the_nearer_limit),
 		cmocka_unit_test(recovery_needs_no_caller),
+		cmocka_unit_test(queueing_wakes_a_worker),
+		cmocka_unit_test(closing_and_failing_wake_a_worker),
+		cmocka_unit_test(drain_ends_when_the_last_one_is_back),
 		cmocka_unit_test(drain_wakes_sleepers_and_waits_for_the_lent),
 	};
 
