@@ -82,6 +82,10 @@ class Daemon:
         values = {m["statistic"]: m["value"] for m in reply.json["measurements"]}
         return values[statistic] if statistic in values else values["COUNT"]
 
+    def partitions(self):
+        """How many partitions this consumer owns."""
+        return self.metric("kafka.consumer.assigned.partitions")
+
     def signal(self, number):
         self.process.send_signal(number)
 

@@ -57,8 +57,7 @@ def test_consumer_stopped_and_continued(loaded):
     """Its partitions move after 6 s; its late commit moves no offset."""
     service, _, consumers, event, load = loaded
     consumers[0].signal(signal.SIGSTOP)
-    wait_for(lambda: consumers[1].metric("kafka.consumer.assigned") == 3
-             or len(partitions(consumers[1])) == 3, 20, "takeover")
+    wait_for(lambda: consumers[1].partitions() == 3, 20, "takeover")
     consumers[0].signal(signal.SIGCONT)
     finish(service, event, load)
 
@@ -96,15 +95,6 @@ def test_redis_killed(loaded):
              .stdout.count("redis      runs"))
     service.stack.start("redis")
     finish(service, event, load)
-
-
-def partitions(consumer):
-    """The partitions this consumer reports a lag for."""
-    reply = consumer.get("/actuator/metrics/kafka.consumer.lag")
-    if reply.status != 200:
-        return []
-    return next((tag["values"] for tag in reply.json["availableTags"]
-                 if tag["tag"] == "partition"), [])
 
 
 def test_everything_killed_at_once(loaded):
