@@ -150,7 +150,7 @@ $(O)/commit.o: $(O)/commit $(O)/flags
 $(COMMON):   $(call obj,$(common_SRC))
 $(API):      $(call obj,$(filter-out api/main.c,$(api_SRC)))
 $(CONSUMER): $(call obj,$(filter-out consumer/main.c,$(consumer_SRC)))
-$(SUPPORT):  $(call obj,$(support_SRC))
+$(SUPPORT):  $(call obj,$(filter-out common/tests/tsan.c,$(support_SRC)))
 $(COMMON) $(API) $(CONSUMER) $(SUPPORT):
 	@mkdir -p $(@D)
 	$(call say,AR,$@)rm -f $@; $(AR) rcsD $@ $^
@@ -167,7 +167,8 @@ $(O)/common/schema.o: $(wildcard common/schema/*.sql)
 $(filter $(O)/common/%,$(TESTS)): $(O)/%: $(O)/%.o $(SUPPORT) $(COMMON)
 $(filter $(O)/api/%,$(TESTS)): $(O)/%: $(O)/%.o $(SUPPORT) $(API) $(COMMON)
 $(filter $(O)/consumer/%,$(TESTS)): $(O)/%: $(O)/%.o $(SUPPORT) $(CONSUMER) $(COMMON)
-$(TESTS):
+# Only libraries need what is in tsan.o: from an archive it would not come.
+$(TESTS): $(O)/common/tests/tsan.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(link_cmd) -lcmocka
 
