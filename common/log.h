@@ -62,13 +62,17 @@ struct log_site {
 	_Atomic uint32_t suppressed;
 };
 
+/* Fields of one line; a seventeenth does not compile. */
+#define LOG_FIELDS_MAX 16
+
+/* The array's rest is zero, which ends the list. */
 #define LOG_AT(level, message, ...)                                       \
 	do {                                                              \
 		static struct log_site log_site_;                         \
 		if (log_is_enabled(level))                                \
 			log_write(&log_site_, (level), (message),         \
-				(const struct log_field[]){               \
-					__VA_ARGS__ __VA_OPT__(, ) { 0 } }); \
+				(const struct log_field[LOG_FIELDS_MAX]){ \
+					__VA_ARGS__ });                   \
 	} while (0)
 #define LOG_ERROR(...) LOG_AT(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define LOG_WARN(...)  LOG_AT(LOG_LEVEL_WARN, __VA_ARGS__)
@@ -92,7 +96,10 @@ void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 
 bool log_is_enabled(enum log_level level);
-/* `site` may be NULL: no limit.  `fields` ends with a NULL key. */
+/*
+ * `site` may be NULL: no limit.  `fields` ends with a NULL key, or after
+ * LOG_FIELDS_MAX.
+ */
 void log_write(struct log_site *site, enum log_level level,
 	const char *message, const struct log_field *fields);
 

@@ -220,9 +220,10 @@ log_line_format(enum log_format format, const struct log_record *record,
 		put_field(&line, &head[i]);
 	if (record->suppressed > 0)
 		put_field(&line, &LOG_INT("suppressed", record->suppressed));
-	for (const struct log_field *f = record->fields;
-		f != NULL && f->key != NULL; f++)
-		put_field(&line, f);
+	for (size_t i = 0; record->fields != NULL && i < LOG_FIELDS_MAX &&
+			   record->fields[i].key != NULL;
+		i++)
+		put_field(&line, &record->fields[i]);
 	if (format == LOG_FORMAT_JSON)
 		put(&line, "}", 1);
 	put(&line, "\n", 1);
