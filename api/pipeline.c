@@ -218,7 +218,7 @@ static void
 publish_oldest(struct pipeline *pipeline)
 {
 	int64_t oldest_ns = INT64_MAX;
-	const struct redis_lease *lease;
+	const struct redis_lease *lease = NULL;
 
 	for (size_t i = 0; i < pipeline->n_lanes; i++) {
 		TAILQ_FOREACH(lease, &pipeline->lanes[i].leases, link)
@@ -265,7 +265,7 @@ static int64_t
 lane_next_ns(const struct lane *lane)
 {
 	int64_t next_ns = INT64_MAX;
-	const struct redis_lease *lease;
+	const struct redis_lease *lease = NULL;
 
 	if (!TAILQ_EMPTY(&lane->waiting))
 		next_ns = TAILQ_FIRST(&lane->waiting)->waiter.since_ns +

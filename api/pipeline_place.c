@@ -68,7 +68,7 @@ static struct redis_lease *
 lease_with_room(struct lane *lane)
 {
 	const int64_t now_ns = http_loop_now_ns(lane->pipeline->loop);
-	struct redis_lease *lease;
+	struct redis_lease *lease = NULL;
 
 	TAILQ_FOREACH(lease, &lane->leases, link)
 	{

@@ -134,12 +134,12 @@ int
 redis_receive(struct redis_conn *conn, int64_t deadline_ns,
 	struct redisReply **ret_reply, struct error *err)
 {
-	struct redisReply *reply;
+	struct redisReply *reply = NULL;
 	int rc = flush(conn, deadline_ns, err);
 
 	if (rc == 0)
 		rc = next_reply(conn, deadline_ns, &reply, err);
-	if (rc != 0)
+	if (reply == NULL)
 		return rc;
 	conn->unanswered--;
 	if (reply->type == REDIS_REPLY_ERROR) {
