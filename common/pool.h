@@ -109,7 +109,9 @@ void pool_free(struct pool *pool);
  *   ERROR_SUSPENDED, ERROR_QUEUE_FULL, ERROR_CLOSED
  * err->msg reads "Unable to acquire connection from pool: redis, timed out
  * after 500ms (total=10, active=10, idle=0, waiting=37, oldestWait=498ms,
- * reason=EXHAUSTED)", its counters taken under the lock at that moment.
+ * reason=EXHAUSTED)", its counters taken under the lock at that moment; who is
+ * turned away reads "refused" for "timed out", and CONNECT_FAILING adds what
+ * the last connect failed with.
  */
 int pool_acquire(struct pool *pool, const char *holder, int64_t deadline_ns,
 	struct pool_entry **ret, struct error *err) NODISCARD;
@@ -152,7 +154,8 @@ struct pool_waiter *pool_inbox_take(struct pool_inbox *inbox);
  * Like pool_acquire() without waiting: 0 and waiter->entry is lent at once;
  * or -ERROR_BUSY and the waiter has a place in the queue (its owner watches
  * the deadline and max_wait, and calls pool_cancel()); or another error and
- * it has none.  `inbox` hears of the grant, `holder` is static.
+ * it has none.  `inbox` hears of the grant, `holder` is static.  The waiter
+ * need not be initialised, and stays in place until it has been answered.
  */
 int pool_request(struct pool *pool, struct pool_waiter *waiter,
 	struct pool_inbox *inbox, const char *holder,

@@ -54,8 +54,8 @@ wait_until_ready(void)
 			fixture.server[0] = '\0';
 			if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
 				return 0; /* not installed: skip */
-			print_error(
-				"pg_cluster failed, see %s/data/log\n", fixture.dir);
+			print_error("pg_cluster failed, see %s/data/log\n",
+				fixture.dir);
 			return -1;
 		}
 		if (clock_now_ns() > limit) {
@@ -109,10 +109,16 @@ pg_fixture_stop(void **state)
 	return 0;
 }
 
+bool
+pg_fixture_is_there(void)
+{
+	return fixture.server[0] != '\0';
+}
+
 void
 pg_fixture_need(void)
 {
-	if (fixture.server[0] != '\0')
+	if (pg_fixture_is_there())
 		return;
 	print_message("no PostgreSQL server to test with\n");
 	skip();

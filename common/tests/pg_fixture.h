@@ -10,13 +10,17 @@
 #ifndef COMMON_TESTS_PG_FIXTURE_H
 #define COMMON_TESTS_PG_FIXTURE_H
 
+#include <stdbool.h>
+
 struct settings;
 
 /* Group setup and teardown, for cmocka_run_group_tests(). */
 int pg_fixture_start(void **state);
 int pg_fixture_stop(void **state);
 
+/* In the test itself: cmocka takes a skip in a setup for a failure. */
 void pg_fixture_need(void);
+bool pg_fixture_is_there(void);
 /* In a new, empty database on each call; valid until the next one. */
 const char *pg_fixture_new_database(void);
 /* Three connections, short times, nothing else. */
