@@ -33,7 +33,11 @@ struct redis_facts {
 	bool could_evict;
 };
 
-/* TCP only, non-blocking.  -ERROR_CONNECT_FAILING or -ERROR_TIMEOUT. */
+/*
+ * TCP only, non-blocking.  -ERROR_CONNECT_FAILING or -ERROR_TIMEOUT.  A host
+ * name is resolved by getaddrinfo(), which no deadline can interrupt: one of
+ * the pool's threads waits for it, nobody else.
+ */
 int redis_conn_open(const struct redis_target *target, int64_t deadline_ns,
 	struct redis_conn **ret, struct error *err) NODISCARD;
 

@@ -425,6 +425,49 @@ the_limit_changes_live(void **state UNUSED)
 	fixture_fini(&f);
 }
 
+/* One connection, and a loop that never lets it fall idle. */
+static void
+a_busy_loop_lets_another_have_the_last_connection(void **state UNUSED)
+{
+	static struct call busy[8];
+	static struct http_loop other_loop;
+	struct fixture f;
+	struct call call;
+	int delay_ms = 5;
+
+	fixture_init(&f);
+	f.settings.redis_pool_max_active = 1;
+	f.settings.redis_pool_max_wait_ns = 200 * NS_PER_MS;
+	fixture_start(&f, all_late, &delay_ms);
+	fake_loop_init(&other_loop);
+
+	struct pipeline *mine = f.pipeline;
+	struct pipeline *other = pipeline_new(&other_loop, f.shards, f.metrics);
+	const int64_t until_ns = clock_now_ns() + 400 * NS_PER_MS;
+
+	for (size_t i = 0; i < ARRAY_SIZE(busy); i++) {
+		call_start(&f, &busy[i], 1000);
+		run_for(&f, 2); /* so that they do not end together */
+	}
+	f.pipeline = other;
+	call_start(&f, &call, 1000);
+	f.pipeline = mine;
+	while (call.ended == 0 && clock_now_ns() < until_ns) {
+		for (size_t i = 0; i < ARRAY_SIZE(busy); i++) {
+			if (busy[i].ended > 0)
+				call_start(&f, &busy[i], 1000);
+		}
+		fake_loop_turn(&f.loop, mine, clock_now_ns() + NS_PER_MS);
+		fake_loop_turn(&other_loop, other, 0);
+	}
+	assert_answered(&call);
+	run(&f);
+	fake_loop_turn(&other_loop, other, 0);
+	pipeline_free(other);
+	fake_loop_fini(&other_loop);
+	fixture_fini(&f);
+}
+
 static void
 stopping_ends_what_is_left(void **state UNUSED)
 {
@@ -471,6 +514,8 @@ main(void)
 		cmocka_unit_test(a_dead_idle_connection_costs_nothing),
 		cmocka_unit_test(a_server_that_is_not_there_is_said_so),
 		cmocka_unit_test(the_limit_changes_live),
+		cmocka_unit_test(
+			a_busy_loop_lets_another_have_the_last_connection),
 		cmocka_unit_test(stopping_ends_what_is_left),
 	};
 
