@@ -425,6 +425,77 @@ the_limit_changes_live(void **state UNUSED)
 	fixture_fini(&f);
 }
 
+static struct fake_answer
+always_closing(void *ctx UNUSED, size_t n UNUSED, size_t conn UNUSED,
+	const char *last UNUSED)
+{
+	return (struct fake_answer){ FAKE_CLOSE, 0 };
+}
+
+static void
+retries_are_a_tenth_once_the_reserve_is_gone(void **state UNUSED)
+{
+	static struct call calls[64];
+	enum { WAVES = 50, RESERVE = 1024, COMMANDS = WAVES * 64 };
+	struct fixture f;
+
+	fixture_init(&f);
+	fixture_start(&f, always_closing, NULL);
+	for (int wave = 0; wave < WAVES; wave++) {
+		for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
+			call_start(&f, &calls[i], 5000);
+		run(&f);
+		for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
+			assert_int_not_equal(calls[i].err.kind, ERROR_NONE);
+	}
+	assert_in_range((int)counted(&f, "redis_pipeline_retries_total"),
+		RESERVE, RESERVE + COMMANDS / 10 + 1);
+	assert_true(counted(&f, "redis_pipeline_retries_refused_total") > 0);
+	fixture_fini(&f);
+}
+
+static struct pool_entry *held;
+
+static void
+release_held(struct redis_command *command, const struct redisReply *reply,
+	const struct error *err)
+{
+	struct call *call = container_of(command, struct call, command);
+
+	call_done(command, reply, err);
+	pool_release(
+		redis_shards_pool_at(call->f->shards, 0), &held, POOL_REUSE);
+}
+
+/* Between our looking for answers and our giving up, one is given. */
+static void
+a_grant_that_crosses_a_deadline_is_not_lost(void **state UNUSED)
+{
+	struct fixture f;
+	struct call first, second, after;
+	struct error err;
+
+	fixture_init(&f);
+	f.settings.redis_pool_max_active = 1;
+	fixture_start(&f, NULL, NULL);
+	assert_int_equal(pool_acquire(redis_shards_pool_at(f.shards, 0), "test",
+				 clock_now_ns() + NS_PER_S, &held, &err),
+		0);
+	call_start(&f, &first, 10);
+	first.command.done = release_held;
+	call_start(&f, &second, 10);
+	(void)poll(NULL, 0, 15);
+	run(&f);
+	assert_failed(&first, ERROR_EXHAUSTED);
+	assert_failed(&second, ERROR_TIMEOUT);
+	assert_false(second.command.sent);
+	call_start(&f, &after, 1000);
+	run(&f);
+	assert_answered(&after);
+	assert_int_equal(snapshot(&f).active, 0);
+	fixture_fini(&f);
+}
+
 /* One connection, and a loop that never lets it fall idle. */
 static void
 a_busy_loop_lets_another_have_the_last_connection(void **state UNUSED)
@@ -514,6 +585,8 @@ main(void)
 		cmocka_unit_test(a_dead_idle_connection_costs_nothing),
 		cmocka_unit_test(a_server_that_is_not_there_is_said_so),
 		cmocka_unit_test(the_limit_changes_live),
+		cmocka_unit_test(retries_are_a_tenth_once_the_reserve_is_gone),
+		cmocka_unit_test(a_grant_that_crosses_a_deadline_is_not_lost),
 		cmocka_unit_test(
 			a_busy_loop_lets_another_have_the_last_connection),
 		cmocka_unit_test(stopping_ends_what_is_left),
