@@ -3,10 +3,12 @@
 
 #include "api/admission.h"
 #include "api/api_health.h"
+#include "api/instance.h"
 #include "api/issue.h"
 #include "api/outbox.h"
 #include "api/pipeline.h"
 #include "api/producer.h"
+#include "api/rebuild.h"
 #include "api/relay.h"
 #include "api/routes.h"
 #include "api/scripts.h"
@@ -33,8 +35,8 @@
  * Started from the bottom up, so that whatever a part may call is there;
  * stopped from the top down, so that nothing is called after its end:
  *
- *	metrics, actuator < pools < producer, outbox < workers, relay, upkeep
- *	< HTTP servers (whose loops own the pipelines)
+ *	metrics, actuator < pools < producer, outbox < workers, instance,
+ *	rebuild, upkeep, relay < HTTP servers (whose loops own the pipelines)
  *
  * The workers end before the loops do, because the loops take their results;
  * the producer ends after the loops, because the last replies of Redis still
@@ -56,6 +58,72 @@ api_settings(const struct api *api)
 
 /* ---- a loop ---- */
 
+static struct api_loops *loops(struct api *api) REQUIRES(api->loops_lock);
+
+static struct api_loops *
+loops(struct api *api)
+{
+	return &api->loops_;
+}
+
+static void
+add_loop(struct api *api, struct api_loop *loop)
+{
+	mutex_lock(&api->loops_lock);
+	struct api_loops *all = loops(api);
+
+	assert(all->n < API_LOOPS_MAX);
+	all->items[all->n++] = loop;
+	mutex_unlock(&api->loops_lock);
+}
+
+static void
+remove_loop(struct api *api, const struct api_loop *loop)
+{
+	mutex_lock(&api->loops_lock);
+	struct api_loops *all = loops(api);
+
+	for (size_t i = 0; i < all->n; i++)
+		if (all->items[i] == loop)
+			all->items[i] = all->items[--all->n];
+	mutex_unlock(&api->loops_lock);
+}
+
+/* For the instance: is anything from before that moment on its way? */
+static bool
+is_answered_since(void *arg, int64_t since_ns)
+{
+	struct api *api = arg;
+	bool answered = true;
+
+	mutex_lock(&api->loops_lock);
+	const struct api_loops *all = loops(api);
+
+	for (size_t i = 0; i < all->n; i++)
+		answered =
+			answered && pipeline_is_answered_since(
+					    all->items[i]->pipeline, since_ns);
+	mutex_unlock(&api->loops_lock);
+	return answered;
+}
+
+/* For the check of a restarted Redis. */
+static int64_t
+highest_seen(void *arg, int64_t coupon_id)
+{
+	struct api *api = arg;
+	int64_t highest = 0;
+
+	mutex_lock(&api->loops_lock);
+	const struct api_loops *all = loops(api);
+
+	for (size_t i = 0; i < all->n; i++)
+		highest = MAX(
+			highest, seen_highest(&all->items[i]->seen, coupon_id));
+	mutex_unlock(&api->loops_lock);
+	return highest;
+}
+
 static void *
 start_loop(void *arg, struct http_loop *http)
 {
@@ -67,6 +135,7 @@ start_loop(void *arg, struct http_loop *http)
 	loop->api = api;
 	loop->loop = http;
 	loop->pipeline = pipeline_new(http, api->shards, api->metrics);
+	add_loop(api, loop);
 	return loop;
 }
 
@@ -94,6 +163,7 @@ stop_loop(void *arg)
 	struct api_loop *loop = arg;
 
 	issue_loop_stop(loop);
+	remove_loop(loop->api, loop);
 	pipeline_free(loop->pipeline);
 	issue_loop_fini(loop);
 	free(loop);
@@ -179,7 +249,7 @@ start_backends(
 		settings, "coupon-api", api->metrics, &api->pg, err);
 	if (rc != 0)
 		return rc;
-	api->loader = (struct event_loader){ api->shards, api->pg };
+	api->loader = (struct event_loader){ api->shards, api->pg, NULL };
 	api->outbox = outbox_new(api->shards, api->metrics);
 	const struct producer_config config = {
 		.settings = settings,
@@ -191,21 +261,53 @@ start_backends(
 }
 
 static void
+start_rebuild(struct api *api, const struct settings *settings)
+{
+	const struct instance_config instance = {
+		.pg = api->pg,
+		.shards = api->shards,
+		.producer = api->producer,
+		.is_answered_since = is_answered_since,
+		.arg = api,
+	};
+
+	api->instance = instance_start(&instance);
+	const struct rebuild_config rebuild = {
+		.shards = api->shards,
+		.pg = api->pg,
+		.producer = api->producer,
+		.settings = settings,
+		.instance_id = instance_id(api->instance),
+		.metrics = api->metrics,
+	};
+	api->rebuild = rebuild_start(&rebuild);
+	api->loader.rebuild = api->rebuild;
+}
+
+static void
 start_threads(struct api *api, const struct settings *settings)
 {
 	api->issue_meters = issue_meters_new(api->metrics);
 	api->admission = admission_new(settings, api->metrics);
 	api->worker = worker_new((unsigned)settings->worker_threads,
 		(size_t)settings->worker_queue_size, api->metrics);
-	api->upkeep = upkeep_start(&api->loader, api->metrics);
-	const struct relay_config config = {
+	start_rebuild(api, settings);
+	const struct upkeep_config upkeep = {
+		.loader = &api->loader,
+		.settings = settings,
+		.seen_highest = highest_seen,
+		.arg = api,
+		.metrics = api->metrics,
+	};
+	api->upkeep = upkeep_start(&upkeep);
+	const struct relay_config relay = {
 		.shards = api->shards,
 		.producer = api->producer,
 		.breaker = admission_breaker(api->admission),
 		.settings = settings,
 		.metrics = api->metrics,
 	};
-	api->relay = relay_start(&config);
+	api->relay = relay_start(&relay);
 }
 
 int
@@ -216,6 +318,7 @@ api_start(const struct settings *settings, struct api **ret, struct error *err)
 	if (api == NULL)
 		return error_set(err, ERROR_NO_MEMORY, "no memory to start");
 	atomic_init(&api->settings, settings);
+	mutex_init(&api->loops_lock);
 	api->metrics = metrics_new();
 	process_metrics_register(api->metrics);
 	api->actuator = actuator_new(
@@ -277,6 +380,20 @@ stop_servers(struct api *api)
 	atomic_store(&api->server, NULL);
 }
 
+/* Whoever sends to Kafka besides the loops, and who speaks for all. */
+static void
+stop_senders(struct api *api)
+{
+	upkeep_stop(api->upkeep);
+	relay_stop(api->relay);
+	rebuild_stop(api->rebuild);
+	instance_stop(api->instance);
+	api->upkeep = NULL;
+	api->relay = NULL;
+	api->rebuild = NULL;
+	api->instance = NULL;
+}
+
 bool
 api_drain(struct api *api)
 {
@@ -296,8 +413,7 @@ api_drain(struct api *api)
 
 	worker_stop(api->worker);
 	stop_servers(api);
-	relay_stop(api->relay);
-	api->relay = NULL;
+	stop_senders(api);
 	bool flushed = producer_stop(api->producer, deadline_ns);
 	LOG_INFO("drained", LOG_INT("unanswered", left),
 		LOG_INT("flushed", flushed));
@@ -310,8 +426,7 @@ stop_threads(struct api *api)
 	if (api->worker != NULL)
 		worker_stop(api->worker);
 	stop_servers(api);
-	relay_stop(api->relay);
-	upkeep_stop(api->upkeep);
+	stop_senders(api);
 	if (api->producer != NULL)
 		(void)producer_stop(api->producer, clock_now_ns());
 }
@@ -342,5 +457,6 @@ api_stop(struct api **api_ref)
 	free_pools(api);
 	actuator_free(api->actuator);
 	metrics_free(api->metrics);
+	mutex_fini(&api->loops_lock);
 	free(api);
 }

@@ -10,7 +10,9 @@
 
 #include "api/event_loader.h"
 #include "api/latch.h"
+#include "api/seen.h"
 #include "common/compiler.h"
+#include "common/sync.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -23,6 +25,7 @@ struct error;
 struct http_loop;
 struct http_request;
 struct http_server;
+struct instance;
 struct issue;
 struct issue_meters;
 struct metrics;
@@ -31,10 +34,14 @@ struct pg_pools;
 struct pipeline;
 struct producer;
 struct relay;
+struct rebuild;
 struct redis_shards;
 struct settings;
 struct upkeep;
 struct worker;
+
+/* The most that server.threads may be. */
+enum { API_LOOPS_MAX = 256 };
 
 struct api {
 	struct actuator *actuator; /* first: actuator_routes look here */
@@ -42,14 +49,21 @@ struct api {
 	struct metrics *metrics;
 	struct redis_shards *shards;
 	struct pg_pools *pg;
-	struct event_loader loader; /* of the two above */
+	struct event_loader loader; /* of these, and the rebuild */
 	struct outbox *outbox;
 	struct producer *producer;
 	struct worker *worker;
 	struct admission *admission;
 	struct issue_meters *issue_meters;
+	struct instance *instance;
+	struct rebuild *rebuild;
 	struct upkeep *upkeep;
 	struct relay *relay;
+	struct mutex loops_lock;
+	struct api_loops { /* only through loops() */
+		struct api_loop *items[API_LOOPS_MAX];
+		size_t n;
+	} loops_;
 	_Atomic(struct http_server *) server; /* NULL until it is started */
 	struct http_server *management;       /* NULL: same port */
 	_Atomic bool draining;
@@ -61,6 +75,7 @@ struct api_loop {
 	struct http_loop *loop;
 	struct pipeline *pipeline;
 	struct latch sold_out;
+	struct seen seen;      /* numbers given out: others read it */
 	struct latch unknown;  /* coupons that do not exist, for a moment */
 	struct issue *waiting; /* for a rate limiter's permit, by time */
 	struct issue *spare;   /* finished issue requests, for reuse */

@@ -3,24 +3,13 @@
 
 #include "api/coupon.h"
 #include "api/event_store.h"
+#include "api/rebuild.h"
 #include "api/scripts.h"
 #include "common/error.h"
 #include "common/redis.h"
 
 #include <hiredis/hiredis.h>
 #include <inttypes.h>
-
-/*
- * DESIGN
- *
- * Only an event in which nothing was ever decided may start with number 1.
- * Anything else needs a rebuild over rows and Kafka, so until there is one it
- * stays FENCED.
- *
- * The id goes into the index of events before the event goes into Redis: an
- * outbox that nobody can find would lose requests, an id without an event
- * costs a look.
- */
 
 /* One lent connection for the commands of one call. */
 struct link {
@@ -51,15 +40,13 @@ static int
 run(struct link *link, enum script_id script, const struct coupon *coupon,
 	struct redisReply **ret_reply, struct error *err)
 {
-	/* The fields in the order of event_load.lua and event_update.lua. */
+	/* The fields in the order of event_update.lua. */
 	const int64_t fields[] = { coupon->total, coupon->opens_at_ms,
-		coupon->closes_at_ms, coupon->closed ? 1 : 0, coupon->version,
-		coupon->fence_epoch };
+		coupon->closes_at_ms, coupon->closed ? 1 : 0, coupon->version };
 	static const struct {
 		int n_keys;
 		int n_fields;
 	} shapes[SCRIPTS_COUNT] = {
-		[SCRIPT_EVENT_LOAD] = { SCRIPT_EVENT_LOAD_KEYS, 6 },
 		[SCRIPT_EVENT_UPDATE] = { SCRIPT_EVENT_UPDATE_KEYS, 5 },
 		[SCRIPT_EVENT_READ] = { SCRIPT_EVENT_READ_KEYS, 0 },
 	};
@@ -102,34 +89,23 @@ run_for_integer(struct link *link, enum script_id script,
 }
 
 static int
-add_to_index(struct link *link, int64_t coupon_id, struct error *err)
+load(const struct event_loader *loader, int64_t coupon_id,
+	enum rebuild_cause cause, int64_t deadline_ns, enum event_load *ret,
+	struct error *err)
 {
-	struct redisReply *reply;
+	struct event_figures figures;
 
-	link->rc = redis_callf(link->entry->resource, link->deadline_ns, &reply,
-		err, "SADD " EVENTS_INDEX_KEY " %lld", (long long)coupon_id);
-	if (link->rc == 0)
-		freeReplyObject(reply);
-	return link->rc;
-}
+	if (!rebuild_request(loader->rebuild, coupon_id, cause))
+		return error_set(
+			err, ERROR_BUSY, "too many events wait for a rebuild");
+	*ret = EVENT_REBUILT;
+	if (!rebuild_await(loader->rebuild, coupon_id, deadline_ns))
+		return 0;
+	int rc = event_figures_read(
+		loader, coupon_id, deadline_ns, &figures, err);
 
-static int
-load_new(struct redis_shards *shards, const struct coupon *coupon,
-	int64_t deadline_ns, struct error *err)
-{
-	struct link link;
-	long long loaded;
-	int rc = link_open(
-		&link, redis_shard_pool(shards, coupon->id), deadline_ns, err);
-
-	if (rc != 0)
-		return rc;
-	rc = add_to_index(&link, coupon->id, err);
-	/* 0: somebody else was faster; the event is there all the same. */
-	if (rc == 0)
-		rc = run_for_integer(
-			&link, SCRIPT_EVENT_LOAD, coupon, &loaded, err);
-	link_close(&link);
+	if (rc == 0 && figures.event == EVENT_LIVE)
+		*ret = EVENT_LOADED;
 	return rc;
 }
 
@@ -139,9 +115,7 @@ event_load(const struct event_loader *loader, int64_t coupon_id,
 {
 	const struct store_call call = { loader->pg, deadline_ns };
 	struct coupon coupon;
-	bool used;
-	int rc =
-		event_store_get_for_load(&call, coupon_id, &coupon, &used, err);
+	int rc = event_store_get(&call, coupon_id, &coupon, err);
 
 	if (rc == -ERROR_NOT_FOUND) {
 		*ret = EVENT_UNKNOWN;
@@ -149,14 +123,7 @@ event_load(const struct event_loader *loader, int64_t coupon_id,
 	}
 	if (rc != 0)
 		return rc;
-	if (used) {
-		*ret = EVENT_NEEDS_REBUILD;
-		return 0;
-	}
-	rc = load_new(loader->shards, &coupon, deadline_ns, err);
-	if (rc == 0)
-		*ret = EVENT_LOADED;
-	return rc;
+	return load(loader, coupon_id, REBUILD_MISSING, deadline_ns, ret, err);
 }
 
 int
@@ -174,8 +141,9 @@ event_publish(const struct event_loader *loader, const struct coupon *coupon,
 	link_close(&link);
 	if (rc != 0 || updated >= 0)
 		return rc;
-	enum event_load ignored; /* a used one stays fenced */
-	return event_load(loader, coupon->id, deadline_ns, &ignored, err);
+	enum event_load ignored; /* what is not done yet goes on without us */
+	return load(
+		loader, coupon->id, REBUILD_NEW, deadline_ns, &ignored, err);
 }
 
 int

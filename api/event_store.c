@@ -3,7 +3,7 @@
 
 #include "common/clock.h"
 #include "common/error.h"
-#include "common/pg.h"
+#include "common/pg_query.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -38,10 +38,6 @@ enum column {
 
 static const struct pg_statement select_event = { "event_get",
 	"SELECT" COLUMNS " FROM coupon c WHERE c.id = $1::bigint", 1 };
-
-static const struct pg_statement select_event_for_load = { "event_load",
-	"SELECT" COLUMNS ", EXISTS (SELECT FROM issue_rejection r"
-	" WHERE r.coupon_id = c.id) FROM coupon c WHERE c.id = $1::bigint", 1 };
 
 static const struct pg_statement select_created = { "event_created",
 	"SELECT" COLUMNS " FROM coupon c WHERE c.creation_key = $1", 1 };
@@ -109,21 +105,8 @@ static int
 execute(struct pool *pool, int64_t deadline_ns, const struct query *query,
 	PGresult **ret, struct error *err)
 {
-	const struct pg_wait wait = { deadline_ns, -1 };
-	const struct pg_params params = {
-		.values = query->values,
-		.binary_result = true,
-	};
-	struct pool_entry *entry;
-	int rc = pool_acquire(
-		pool, query->statement->name, deadline_ns, &entry, err);
-
-	if (rc != 0)
-		return rc;
-	struct pg_conn *conn = entry->resource;
-	rc = pg_execute(conn, &wait, query->statement, &params, ret, err);
-	pool_release(pool, &entry, pg_verdict(conn, rc));
-	return rc;
+	return pg_query(pool, deadline_ns, query->statement, query->values,
+		ret, err);
 }
 
 static void
@@ -259,27 +242,6 @@ event_store_get(const struct store_call *call, int64_t coupon_id,
 		rc = fetch_coupon(pg_write_pool(call->pg), call->deadline_ns,
 			&query, ret, err);
 	return rc;
-}
-
-int
-event_store_get_for_load(const struct store_call *call, int64_t coupon_id,
-	struct coupon *ret, bool *ret_used, struct error *err)
-{
-	PGresult *result CLEANUP(pg_result_cleanup) = NULL;
-	char id[NUMBER_SIZE];
-	const struct query query = { &select_event_for_load, { id } };
-
-	(void)snprintf(id, sizeof(id), "%" PRId64, coupon_id);
-	int rc = execute(pg_write_pool(call->pg), call->deadline_ns, &query,
-		&result, err);
-	if (rc != 0)
-		return rc;
-	if (PQntuples(result) == 0)
-		return error_set(err, ERROR_NOT_FOUND, "no such event");
-	read_coupon(result, 0, ret);
-	bool rejections = *PQgetvalue(result, 0, N_COLUMNS) != 0;
-	*ret_used = ret->issued > 0 || rejections;
-	return 0;
 }
 
 int

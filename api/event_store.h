@@ -69,13 +69,6 @@ int event_store_change(const struct store_call *call,
 int event_store_get(const struct store_call *call, int64_t coupon_id,
 	struct coupon *ret, struct error *err) NODISCARD;
 
-/*
- * On the primary, with *ret_used: was anything ever decided in it (a row or
- * a rejection)?
- */
-int event_store_get_for_load(const struct store_call *call, int64_t coupon_id,
-	struct coupon *ret, bool *ret_used, struct error *err) NODISCARD;
-
 /* A page of 100, and one more that says that there is a next one. */
 enum { PAGE_MAX = 101 };
 

@@ -97,6 +97,7 @@ forward(struct issue *issue, const struct issue_reply *reply)
 		.accepted_at_ms = reply->entry.accepted_at_ms,
 	};
 
+	seen_note(&issue->loop->seen, message.coupon_id, message.seq);
 	/* A copy that got the earlier answer has been forwarded, unless that
 	 * answer was ours and got lost; otherwise the relay sees to it. */
 	if (reply->earlier && !issue->command.sent_twice)

@@ -313,15 +313,9 @@ read_all(const struct cut_read *read, const struct pg_statement *statement,
 }
 
 static int
-read_offsets(const struct cut_read *read, struct rebuild_offsets *ret,
-	struct error *err)
+take_offsets(
+	const PGresult *result, struct rebuild_offsets *ret, struct error *err)
 {
-	CLEANUP(pg_result_cleanup) PGresult *result = NULL;
-	const char *const values[] = { read->cut->group_id, read->cut->topic };
-	int rc = read_in(read, &offsets, values, &result, err);
-
-	if (rc != 0)
-		return rc;
 	ret->n = (size_t)PQntuples(result);
 	ret->items = calloc(ret->n + 1, sizeof(*ret->items));
 	if (ret->items == NULL)
@@ -333,6 +327,17 @@ read_offsets(const struct cut_read *read, struct rebuild_offsets *ret,
 			.next_offset = pg_int8(result, i, 1),
 		};
 	return 0;
+}
+
+static int
+read_offsets(const struct cut_read *read, struct rebuild_offsets *ret,
+	struct error *err)
+{
+	CLEANUP(pg_result_cleanup) PGresult *result = NULL;
+	const char *const values[] = { read->cut->group_id, read->cut->topic };
+	int rc = read_in(read, &offsets, values, &result, err);
+
+	return rc != 0 ? rc : take_offsets(result, ret, err);
 }
 
 static int
@@ -380,6 +385,17 @@ rebuild_store_read(const struct store_call *call, const struct rebuild_cut *cut,
 	/* An open transaction is not idle: pg_verdict() destroys it then. */
 	pool_release(pool, &entry, pg_verdict(entry->resource, rc));
 	return rc;
+}
+
+int
+rebuild_store_offsets(const struct store_call *call, const char *group_id,
+	const char *topic, struct rebuild_offsets *ret, struct error *err)
+{
+	CLEANUP(pg_result_cleanup) PGresult *result = NULL;
+	const char *const values[] = { group_id, topic };
+	int rc = query(call, &offsets, values, &result, err);
+
+	return rc != 0 ? rc : take_offsets(result, ret, err);
 }
 
 /* ---- instances ---- */

@@ -78,6 +78,11 @@ int rebuild_store_read(const struct store_call *call,
 	const struct rebuild_cut *cut, struct rebuild_offsets *ret,
 	struct error *err) NODISCARD;
 
+/* The offsets alone. */
+int rebuild_store_offsets(const struct store_call *call, const char *group_id,
+	const char *topic, struct rebuild_offsets *ret,
+	struct error *err) NODISCARD;
+
 /* The highest number of a row of this event, 0 if none. */
 int rebuild_store_highest(const struct store_call *call, int64_t coupon_id,
 	int64_t *ret, struct error *err) NODISCARD;

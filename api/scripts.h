@@ -37,7 +37,6 @@ struct redisReply;
 	X(ISSUE, issue, 4)                                                     \
 	X(STATUS, status, 3)                                                   \
 	X(EVENT_READ, event_read, 4)                                           \
-	X(EVENT_LOAD, event_load, 4)                                           \
 	X(EVENT_UPDATE, event_update, 1)                                       \
 	X(OUTBOX_STALE, outbox_stale, 3)                                       \
 	X(OUTBOX_RESTORE, outbox_restore, 3)                                   \

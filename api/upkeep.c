@@ -3,6 +3,9 @@
 
 #include "api/event_loader.h"
 #include "api/event_store.h"
+#include "api/rebuild.h"
+#include "api/rebuild_store.h"
+#include "api/restart_check.h"
 #include "api/scripts.h"
 #include "common/clock.h"
 #include "common/error.h"
@@ -10,6 +13,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/pg.h"
+#include "common/redis.h"
 #include "common/schema.h"
 #include "common/sync.h"
 
@@ -21,6 +25,7 @@
 #define TICK_NS (1 * NS_PER_S)
 #define PUBLISH_EVERY_NS (5 * NS_PER_S)
 #define STEP_TIMEOUT_NS (5 * NS_PER_S)
+#define CHECK_TIMEOUT_NS (30 * NS_PER_S)
 #define MIGRATION_TIMEOUT_NS (60 * NS_PER_S)
 /* Events that ended longer ago than this are left alone. */
 #define PAST_MS (INT64_C(24) * 3600 * 1000)
@@ -39,8 +44,7 @@ static const struct metric_family oldest_family METRIC_FAMILY = {
 };
 
 struct upkeep {
-	const struct event_loader *loader;
-	struct metrics *metrics;
+	struct upkeep_config config;
 	pthread_t thread;
 	_Atomic int64_t pending;
 	_Atomic int64_t oldest_ms; /* age */
@@ -52,6 +56,7 @@ struct upkeep {
 	/* The thread's. */
 	bool migrated;
 	int64_t next_publish_ns;
+	uint64_t *generations; /* of each shard's server, when last checked */
 };
 
 static struct locked *locked(struct upkeep *upkeep) REQUIRES(upkeep->lock);
@@ -69,8 +74,8 @@ migrate(struct upkeep *upkeep)
 {
 	struct error err;
 	int applied;
-	int rc = upkeep_migrate(
-		upkeep->loader->pg, MIGRATION_TIMEOUT_NS, &applied, &err);
+	int rc = upkeep_migrate(upkeep->config.loader->pg, MIGRATION_TIMEOUT_NS,
+		&applied, &err);
 
 	upkeep->migrated = rc == 0;
 	if (rc != 0)
@@ -97,10 +102,33 @@ upkeep_migrate(struct pg_pools *pg, int64_t timeout_ns, int *ret_applied,
 	return rc;
 }
 
-/* ---- versions ---- */
+/* ---- events ---- */
 
 static int
-publish_if_behind(
+ask_rebuild(struct upkeep *upkeep, int64_t coupon_id, enum rebuild_cause cause,
+	struct error *err)
+{
+	if (rebuild_request(upkeep->config.loader->rebuild, coupon_id, cause))
+		return 0;
+	return error_set(err, ERROR_BUSY, "too many events wait for a rebuild");
+}
+
+/* Whoever fenced it may be at work still. */
+static int
+rebuild_if_deserted(struct upkeep *upkeep, int64_t coupon_id, struct error *err)
+{
+	const struct store_call call = { upkeep->config.loader->pg,
+		clock_now_ns() + STEP_TIMEOUT_NS };
+	bool leased = true;
+	int rc = rebuild_store_is_leased(&call, coupon_id, &leased, err);
+
+	if (rc != 0 || leased)
+		return rc;
+	return ask_rebuild(upkeep, coupon_id, REBUILD_FENCED, err);
+}
+
+static int
+tend_event(
 	struct upkeep *upkeep, const struct coupon *coupon, struct error *err)
 {
 	int64_t deadline_ns = clock_now_ns() + STEP_TIMEOUT_NS;
@@ -109,11 +137,16 @@ publish_if_behind(
 	if (coupon->closes_at_ms < clock_wall_ms() - PAST_MS)
 		return 0;
 	int rc = event_figures_read(
-		upkeep->loader, coupon->id, deadline_ns, &figures, err);
-	if (rc != 0 || figures.event == EVENT_MISSING ||
-		figures.version >= coupon->version)
+		upkeep->config.loader, coupon->id, deadline_ns, &figures, err);
+	if (rc != 0)
 		return rc;
-	rc = event_publish(upkeep->loader, coupon, deadline_ns, err);
+	if (figures.event == EVENT_MISSING)
+		return ask_rebuild(upkeep, coupon->id, REBUILD_MISSING, err);
+	if (figures.event == EVENT_FENCED)
+		return rebuild_if_deserted(upkeep, coupon->id, err);
+	if (figures.version >= coupon->version)
+		return 0;
+	rc = event_publish(upkeep->config.loader, coupon, deadline_ns, err);
 	if (rc == 0)
 		LOG_INFO("event published again", LOG_INT("coupon", coupon->id),
 			LOG_INT("version", coupon->version));
@@ -121,19 +154,19 @@ publish_if_behind(
 }
 
 static int
-publish_all(struct upkeep *upkeep, struct error *err)
+tend_events(struct upkeep *upkeep, struct error *err)
 {
 	struct coupon_page page = { .limit = PAGE_MAX, .count = PAGE_MAX };
 	int64_t after = 0;
 	int rc = 0;
 
 	while (rc == 0 && page.count == page.limit) {
-		const struct store_call call = { upkeep->loader->pg,
+		const struct store_call call = { upkeep->config.loader->pg,
 			clock_now_ns() + STEP_TIMEOUT_NS };
 		rc = event_store_list(&call, after, &page, err);
 		for (size_t i = 0; rc == 0 && i < page.count; i++) {
 			after = page.items[i].id;
-			rc = publish_if_behind(upkeep, &page.items[i], err);
+			rc = tend_event(upkeep, &page.items[i], err);
 		}
 	}
 	return rc;
@@ -168,7 +201,7 @@ unlock(struct pg_conn *conn, struct error *err)
 static int
 publish(struct upkeep *upkeep, struct error *err)
 {
-	struct pool *pool = pg_write_pool(upkeep->loader->pg);
+	struct pool *pool = pg_write_pool(upkeep->config.loader->pg);
 	struct pool_entry *entry;
 	struct error ignored;
 	bool mine = false;
@@ -181,7 +214,7 @@ publish(struct upkeep *upkeep, struct error *err)
 	int lock_rc = try_lock(conn, &mine, err);
 	rc = lock_rc;
 	if (rc == 0 && mine)
-		rc = publish_all(upkeep, err);
+		rc = tend_events(upkeep, err);
 	if (lock_rc == 0)
 		lock_rc = unlock(conn, &ignored);
 	pool_release(pool, &entry, pg_verdict(conn, lock_rc));
@@ -221,7 +254,7 @@ add_shard(struct upkeep *upkeep, struct pool *pool, struct outbox_sum *sum,
 		return rc;
 	for (size_t i = 0; rc == 0 && i < ids->elements; i++) {
 		struct event_figures figures;
-		rc = event_figures_read(upkeep->loader,
+		rc = event_figures_read(upkeep->config.loader,
 			strtoll(ids->element[i]->str, NULL, 10),
 			clock_now_ns() + STEP_TIMEOUT_NS, &figures, err);
 		if (rc != 0 || figures.pending == 0)
@@ -238,7 +271,7 @@ add_shard(struct upkeep *upkeep, struct pool *pool, struct outbox_sum *sum,
 static int
 look_at_outboxes(struct upkeep *upkeep, struct error *err)
 {
-	struct redis_shards *shards = upkeep->loader->shards;
+	struct redis_shards *shards = upkeep->config.loader->shards;
 	struct outbox_sum sum = { 0 };
 
 	for (size_t i = 0; i < redis_shards_count(shards); i++) {
@@ -263,6 +296,71 @@ collect(void *arg, struct metrics_sink *sink)
 		(double)atomic_load(&upkeep->oldest_ms) / 1000);
 }
 
+/* ---- restarts of Redis ---- */
+
+/* The events that this shard's index names; free() *ret. */
+static int
+read_ids(struct pool *pool, int64_t **ret, size_t *ret_n, struct error *err)
+{
+	struct redisReply *ids;
+	int rc = read_index(pool, &ids, err);
+
+	if (rc != 0)
+		return rc;
+	*ret = calloc(ids->elements + 1, sizeof(**ret));
+	if (*ret == NULL)
+		abort(); /* as little memory as this: start over */
+	*ret_n = ids->elements;
+	for (size_t i = 0; i < ids->elements; i++)
+		(*ret)[i] = strtoll(ids->element[i]->str, NULL, 10);
+	freeReplyObject(ids);
+	return 0;
+}
+
+static int
+check_shard(struct upkeep *upkeep, struct pool *pool, struct error *err)
+{
+	const struct restart_check check = {
+		.loader = upkeep->config.loader,
+		.settings = upkeep->config.settings,
+		.seen_highest = upkeep->config.seen_highest,
+		.arg = upkeep->config.arg,
+		.deadline_ns = clock_now_ns() + CHECK_TIMEOUT_NS,
+	};
+	int64_t *ids;
+	size_t n;
+	int rc = read_ids(pool, &ids, &n, err);
+
+	if (rc != 0)
+		return rc;
+	rc = restart_check_run(&check, ids, n, err);
+	free(ids);
+	return rc;
+}
+
+/* A shard whose server is another than last time; tried until it is done. */
+static void
+check_restarts(struct upkeep *upkeep)
+{
+	struct redis_shards *shards = upkeep->config.loader->shards;
+
+	for (size_t i = 0; i < redis_shards_count(shards); i++) {
+		struct redis_server_info info;
+		struct error err;
+
+		redis_server_info(shards, i, &info);
+		if (!info.connected_once ||
+			info.generation == upkeep->generations[i])
+			continue;
+		if (check_shard(
+			    upkeep, redis_shards_pool_at(shards, i), &err) == 0)
+			upkeep->generations[i] = info.generation;
+		else
+			LOG_WARN("restarted Redis not checked, trying again",
+				LOG_ERR(&err));
+	}
+}
+
 /* ---- the thread ---- */
 
 static void
@@ -274,7 +372,10 @@ tick(struct upkeep *upkeep)
 		migrate(upkeep);
 	if (look_at_outboxes(upkeep, &err) != 0)
 		LOG_DEBUG("outboxes not read", LOG_ERR(&err));
-	if (!upkeep->migrated || clock_now_ns() < upkeep->next_publish_ns)
+	if (!upkeep->migrated)
+		return;
+	check_restarts(upkeep);
+	if (clock_now_ns() < upkeep->next_publish_ns)
 		return;
 	upkeep->next_publish_ns = clock_now_ns() + PUBLISH_EVERY_NS;
 	if (publish(upkeep, &err) != 0)
@@ -308,17 +409,20 @@ upkeep_thread(void *arg)
 }
 
 struct upkeep *
-upkeep_start(const struct event_loader *loader, struct metrics *metrics)
+upkeep_start(const struct upkeep_config *config)
 {
 	struct upkeep *upkeep = calloc(1, sizeof(*upkeep));
 
 	if (upkeep == NULL)
 		abort();
-	upkeep->loader = loader;
-	upkeep->metrics = metrics;
+	upkeep->config = *config;
+	upkeep->generations = calloc(
+		redis_shards_count(config->loader->shards), sizeof(uint64_t));
+	if (upkeep->generations == NULL)
+		abort();
 	mutex_init(&upkeep->lock);
 	cond_init(&upkeep->changed);
-	metrics_collector(metrics, collect, upkeep);
+	metrics_collector(config->metrics, collect, upkeep);
 	sync_must(pthread_create(&upkeep->thread, NULL, upkeep_thread, upkeep));
 	return upkeep;
 }
@@ -333,8 +437,9 @@ upkeep_stop(struct upkeep *upkeep)
 	cond_signal(&upkeep->changed);
 	mutex_unlock(&upkeep->lock);
 	sync_must(pthread_join(upkeep->thread, NULL));
-	metrics_collector_remove(upkeep->metrics, collect, upkeep);
+	metrics_collector_remove(upkeep->config.metrics, collect, upkeep);
 	cond_fini(&upkeep->changed);
 	mutex_fini(&upkeep->lock);
+	free(upkeep->generations);
 	free(upkeep);
 }

@@ -4,8 +4,10 @@
  * hurts nobody when it comes late.
  *
  *  - apply the schema, as soon as PostgreSQL can be reached;
- *  - publish again events whose version in Redis is behind PostgreSQL's (one
- *    api does it, under an advisory lock);
+ *  - publish again events whose version in Redis is behind PostgreSQL's, and
+ *    have those rebuilt that Redis lacks or that stay fenced though nobody
+ *    rebuilds them (one api does it, under an advisory lock);
+ *  - after a restart of Redis, see whether its numbers are still the newest;
  *  - look at the outboxes, for coupon.outbox.pending and .oldest.
  *
  * The owner starts and stops it.
@@ -21,11 +23,20 @@ struct error;
 struct event_loader;
 struct metrics;
 struct pg_pools;
+struct settings;
 struct upkeep;
 
-/* `loader` is borrowed.  Aborts when out of memory or threads. */
-struct upkeep *upkeep_start(
-	const struct event_loader *loader, struct metrics *metrics);
+struct upkeep_config {
+	const struct event_loader *loader; /* borrowed, as all here */
+	const struct settings *settings;   /* Kafka's names */
+	/* The highest number of the event this process has handed out. */
+	int64_t (*seen_highest)(void *arg, int64_t coupon_id);
+	void *arg;
+	struct metrics *metrics;
+};
+
+/* Aborts when out of memory or threads. */
+struct upkeep *upkeep_start(const struct upkeep_config *config);
 void upkeep_stop(struct upkeep *upkeep); /* NULL is a no-op */
 
 /*

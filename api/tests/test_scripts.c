@@ -260,24 +260,84 @@ status_tells_held_pending_and_rejected(void **state UNUSED)
 	assert_true(now.held && !now.pending);
 }
 
+/* Commit what lies under the keys "u" and "f" (tagged) with next = 4. */
+static long long
+commit(const char *epoch, const char *version, const char *total)
+{
+	return redis_integer(CALL(REBUILD_COMMIT, "{c:1}:u", "{c:1}:f", epoch,
+		"4", "777", version, total, "1000", "99999999999999", "0"));
+}
+
 static void
-a_load_never_overwrites(void **state UNUSED)
+a_fence_admits_nobody_and_never_falls(void **state UNUSED)
+{
+	load("5");
+	assert_int_equal(redis_integer(CALL(FENCE, "3")), 1);
+	ISSUE_SAYS(ISSUE_FENCED, "42", "a");
+	assert_int_equal(redis_integer(CALL(FENCE, "3")), 0);
+	assert_int_equal(redis_integer(CALL(FENCE, "2")), 0);
+	assert_int_equal(figures().epoch, 3);
+	assert_int_equal(figures().event, EVENT_FENCED);
+}
+
+static void
+a_fence_holds_what_redis_has_forgotten(void **state UNUSED)
+{
+	DO("FLUSHALL");
+	ISSUE_SAYS(ISSUE_MISSING, "42", "a");
+	assert_int_equal(redis_integer(CALL(FENCE, "1")), 1);
+	ISSUE_SAYS(ISSUE_FENCED, "42", "a");
+}
+
+static void
+a_rebuild_replaces_users_and_numbers(void **state UNUSED)
 {
 	load("5");
 	ISSUE_SAYS(ISSUE_ACCEPTED, "42", "a");
-	assert_int_equal(
-		redis_integer(CALL(EVENT_LOAD, "9", "1", "2", "0", "7", "0")),
-		0);
-	assert_int_equal(figures().next, 2);
-	DO("DEL {c:1}:event"); /* its users are left: numbers would repeat */
-	assert_int_equal(
-		redis_integer(CALL(EVENT_LOAD, "9", "1", "2", "0", "7", "0")),
-		0);
-	DO("FLUSHALL");
-	DO("HSET {c:1}:event fenced 3 epoch 3");
-	assert_int_equal(
-		redis_integer(CALL(EVENT_LOAD, "9", "1", "2", "0", "7", "0")),
-		0);
+	assert_int_equal(redis_integer(CALL(FENCE, "1")), 1);
+	DO("HSET {c:1}:u 7 z:1:500 8 y:3:600 9:x DUPLICATE:2:0");
+	DO("ZADD {c:1}:f 2 2");
+	DO("EXPIRE {c:1}:u 600");
+	assert_int_equal(commit("1", "1", "5"), 1);
+	assert_int_equal(redis_integer(REDIS("TTL {c:1}:users")), -1);
+	assert_int_equal(figures().pending, 0);
+	assert_true(status_of("7", "z").held);
+	assert_false(status_of("42", "a").held);
+	ISSUE_SAYS(ISSUE_REJECTED, "9", "x");
+	/* The number that came back first, then on from next. */
+	assert_int_equal(issue("42", "b").entry.seq, 2);
+	assert_int_equal(issue("43", "b").entry.seq, 4);
+	assert_true(issue("43", "b").entry.accepted_at_ms > 777);
+}
+
+static void
+a_rebuild_of_another_epoch_changes_nothing(void **state UNUSED)
+{
+	load("5");
+	ISSUE_SAYS(ISSUE_ACCEPTED, "42", "a");
+	DO("HSET {c:1}:u 7 z:1:500");
+	assert_int_equal(commit("1", "1", "5"), 0); /* not fenced */
+	assert_int_equal(redis_integer(CALL(FENCE, "2")), 1);
+	assert_int_equal(commit("1", "1", "5"), 0);
+	assert_true(status_of("42", "a").held);
+	ISSUE_SAYS(ISSUE_FENCED, "43", "a");
+	assert_int_equal(commit("2", "1", "5"), 1);
+	ISSUE_SAYS(ISSUE_ACCEPTED, "43", "a");
+}
+
+static void
+a_rebuild_keeps_a_newer_version_of_the_event(void **state UNUSED)
+{
+	load("5");
+	assert_int_equal(redis_integer(CALL(EVENT_UPDATE, "9", "1000",
+				 "99999999999999", "0", "2")),
+		1);
+	assert_int_equal(redis_integer(CALL(FENCE, "1")), 1);
+	assert_int_equal(commit("1", "1", "5"), 1);
+	assert_int_equal(figures().total, 9);
+	assert_int_equal(redis_integer(CALL(FENCE, "2")), 1);
+	assert_int_equal(commit("2", "3", "11"), 1);
+	assert_int_equal(figures().total, 11);
 }
 
 static void
@@ -415,7 +475,11 @@ main(void)
 		cmocka_unit_test(a_refusal_leaves_no_trace),
 		cmocka_unit_test(out_of_memory_refuses_before_the_first_write),
 		cmocka_unit_test(status_tells_held_pending_and_rejected),
-		cmocka_unit_test(a_load_never_overwrites),
+		cmocka_unit_test(a_fence_admits_nobody_and_never_falls),
+		cmocka_unit_test(a_fence_holds_what_redis_has_forgotten),
+		cmocka_unit_test(a_rebuild_replaces_users_and_numbers),
+		cmocka_unit_test(a_rebuild_of_another_epoch_changes_nothing),
+		cmocka_unit_test(a_rebuild_keeps_a_newer_version_of_the_event),
 		cmocka_unit_test(
 			an_update_needs_a_newer_version_and_touches_no_number),
 		cmocka_unit_test(stale_entries_come_with_all_a_message_needs),

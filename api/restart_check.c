@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/restart_check.h"
+
+#include "api/event_loader.h"
+#include "api/rebuild.h"
+#include "api/rebuild_store.h"
+#include "api/scripts.h"
+#include "common/config.h"
+#include "common/error.h"
+#include "common/kafka_scan.h"
+#include "common/log.h"
+
+#include <stdlib.h>
+#include <sys/param.h>
+
+struct highest {
+	const int64_t *coupon_ids;
+	int64_t *seqs;
+	size_t n;
+};
+
+static int
+note_message(void *arg, const rd_kafka_message_t *kafka, struct error *err)
+{
+	struct highest *highest = arg;
+	struct message message;
+	bool identified;
+
+	if (message_decode(kafka->payload, kafka->len, &message, &identified,
+		    err) != MESSAGE_OK)
+		return 0;
+	for (size_t i = 0; i < highest->n; i++)
+		if (highest->coupon_ids[i] == message.coupon_id)
+			highest->seqs[i] = MAX(highest->seqs[i], message.seq);
+	return 0;
+}
+
+/* The highest number of each event in what nobody has consumed. */
+static int
+read_kafka(const struct restart_check *check, struct highest *highest,
+	struct error *err)
+{
+	const struct store_call call = { check->loader->pg,
+		check->deadline_ns };
+	const struct settings *settings = check->settings;
+	struct kafka_scan_partition *partitions;
+	struct rebuild_offsets offsets;
+	size_t n;
+	int rc = rebuild_store_offsets(&call, settings->kafka_group_id,
+		settings->kafka_topic, &offsets, err);
+
+	if (rc != 0)
+		return rc;
+	const struct kafka_scan scan = {
+		.topic = settings->kafka_topic,
+		.starts = offsets.items,
+		.n_starts = offsets.n,
+		.message = note_message,
+		.arg = highest,
+		.deadline_ns = check->deadline_ns,
+	};
+
+	rc = kafka_scan(settings, &scan, &partitions, &n, err);
+	free(offsets.items);
+	if (rc == 0)
+		free(partitions);
+	return rc;
+}
+
+static int
+check_event(const struct restart_check *check, int64_t coupon_id,
+	int64_t in_kafka, struct error *err)
+{
+	const struct store_call call = { check->loader->pg,
+		check->deadline_ns };
+	struct event_figures figures;
+	int64_t in_database = 0;
+	int rc = event_figures_read(
+		check->loader, coupon_id, check->deadline_ns, &figures, err);
+
+	if (rc != 0 || figures.event != EVENT_LIVE)
+		return rc; /* what is missing or fenced is found elsewhere */
+	rc = rebuild_store_highest(&call, coupon_id, &in_database, err);
+	if (rc != 0)
+		return rc;
+	int64_t known = MAX(MAX(in_database, in_kafka),
+		check->seen_highest(check->arg, coupon_id));
+
+	/* A number above the total is nobody's; it says nothing of Redis. */
+	if (figures.next > MIN(known, figures.total))
+		return 0;
+	LOG_WARN("Redis came back with older numbers",
+		LOG_INT("coupon", coupon_id), LOG_INT("next", figures.next),
+		LOG_INT("known", known));
+	if (!rebuild_request(
+		    check->loader->rebuild, coupon_id, REBUILD_RESTARTED))
+		return error_set(
+			err, ERROR_BUSY, "too many events wait for a rebuild");
+	return 0;
+}
+
+int
+restart_check_run(const struct restart_check *check, const int64_t *coupon_ids,
+	size_t n, struct error *err)
+{
+	struct highest highest = { coupon_ids,
+		calloc(n + 1, sizeof(*highest.seqs)), n };
+
+	if (highest.seqs == NULL)
+		return error_set(
+			err, ERROR_NO_MEMORY, "restart check: out of memory");
+	int rc = read_kafka(check, &highest, err);
+
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		rc = check_event(check, coupon_ids[i], highest.seqs[i], err);
+	free(highest.seqs);
+	return rc;
+}
