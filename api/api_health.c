@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/http.h"
 #include "common/pg.h"
+#include "common/pool_admin.h"
 #include "common/redis.h"
 
 #include <jansson.h>

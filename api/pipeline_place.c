@@ -8,6 +8,7 @@
 #include "common/error.h"
 #include "common/http.h"
 #include "common/metrics.h"
+#include "common/pool_admin.h"
 #include "common/redis.h"
 
 #include <assert.h>

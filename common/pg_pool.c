@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/config.h"
 #include "common/pg_internal.h"
+#include "common/pool_admin.h"
 #include "common/pool_metrics.h"
 
 #include <poll.h>

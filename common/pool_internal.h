@@ -11,6 +11,7 @@
 #define COMMON_POOL_INTERNAL_H
 
 #include "common/pool.h"
+#include "common/pool_admin.h"
 #include "common/pool_observer.h"
 #include "common/sync.h"
 

@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/pool.h"
+#include "common/pool_admin.h"
 #include "common/pool_observer.h"
 
 #include <stdatomic.h>

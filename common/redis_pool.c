@@ -11,6 +11,7 @@
 #include "common/error.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/pool_admin.h"
 #include "common/pool_metrics.h"
 #include "common/redis.h"
 #include "common/redis_conn.h"

@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/config.h"
 #include "common/pool.h"
+#include "common/pool_admin.h"
 #include "common/redis.h"
 #include "consumer/group.h"
 

@@ -12,6 +12,7 @@
 #include "common/config.h"
 #include "common/error.h"
 #include "common/metrics.h"
+#include "common/pool_admin.h"
 #include "common/redis.h"
 #include "common/tests/fake_redis.h"
 #include "common/tests/unit.h"

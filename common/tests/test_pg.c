@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/pg.h"
+#include "common/pool_admin.h"
 #include "common/tests/pg_fixture.h"
 #include "common/tests/unit.h"
 

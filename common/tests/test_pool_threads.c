@@ -5,6 +5,7 @@
  */
 #include "common/clock.h"
 #include "common/pool.h"
+#include "common/pool_admin.h"
 #include "common/sync.h"
 #include "common/tests/unit.h"
 

@@ -4,6 +4,7 @@
 #include "common/error.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/pool_admin.h"
 #include "common/redis.h"
 #include "common/redis_conn.h"
 #include "common/tests/fake_redis.h"
