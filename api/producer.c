@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/producer.h"
 
+#include "api/producer_client.h"
 #include "common/clock.h"
 #include "common/config.h"
 #include "common/error.h"
 #include "common/kafka.h"
 #include "common/lifecycle.h"
 #include "common/log.h"
-#include "common/message.h"
 #include "common/metrics.h"
 #include "common/sync.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/param.h>
@@ -85,11 +84,6 @@ static const struct metric_family replaced_family METRIC_FAMILY = {
 	.description = "Clients replaced after a fatal error of librdkafka.",
 };
 
-struct client {
-	rd_kafka_t *rk;
-	rd_kafka_topic_t *topic;
-};
-
 struct producer {
 	struct producer_config config;
 	struct counter *errors[N_CAUSES];
@@ -98,7 +92,7 @@ struct producer {
 	struct inflight *inflight;
 	pthread_t thread;
 
-	_Atomic(struct client *) client;
+	_Atomic(struct producer_client *) client;
 	_Atomic unsigned senders; /* between loading `client` and being done */
 	_Atomic bool connected;
 	_Atomic bool fatal;
@@ -107,7 +101,7 @@ struct producer {
 
 	/* The delivery thread's. */
 	struct producer_record *persisted_list;
-	struct client *warm; /* the client whose topic is known */
+	struct producer_client *warm; /* the client whose topic is known */
 	int64_t next_warm_up_ns;
 	bool flushed;
 };
@@ -169,16 +163,15 @@ on_delivery(
 	producer->persisted_list = record;
 }
 
+/* librdkafka logs its errors itself (common/kafka.c). */
 static void
-on_error(rd_kafka_t *rk UNUSED, int code, const char *reason, void *opaque)
+on_error(rd_kafka_t *rk UNUSED, int code, const char *reason UNUSED,
+	void *opaque)
 {
 	struct producer *producer = opaque;
 
 	if (code == RD_KAFKA_RESP_ERR__FATAL)
 		atomic_store(&producer->fatal, true);
-	LOG_WARN("kafka producer",
-		LOG_STR("code", rd_kafka_err2name((rd_kafka_resp_err_t)code)),
-		LOG_STR("error", reason));
 }
 
 /* Every statistics.interval.ms. */
@@ -191,53 +184,19 @@ on_stats(rd_kafka_t *rk UNUSED, char *json, size_t len, void *opaque)
 	return 0; /* librdkafka frees json */
 }
 
-static void
-client_free(struct client *client)
-{
-	if (client == NULL)
-		return;
-	if (client->topic != NULL)
-		rd_kafka_topic_destroy(client->topic);
-	if (client->rk != NULL)
-		rd_kafka_destroy(client->rk);
-	free(client);
-}
-
 static int
-client_new(struct producer *producer, struct client **ret, struct error *err)
+new_client(struct producer *producer, struct producer_client **ret,
+	struct error *err)
 {
-	rd_kafka_conf_t *conf;
-	struct client *client = calloc(1, sizeof(*client));
+	const struct producer_client_callbacks callbacks = { on_delivery,
+		on_error, on_stats, producer };
 
-	if (client == NULL)
-		return error_set(err, ERROR_NO_MEMORY, "kafka: no memory");
-	int rc = kafka_conf_new(producer->config.settings, KAFKA_PRODUCER,
-		producer, &conf, err);
-	if (rc != 0) {
-		client_free(client);
-		return rc;
-	}
-	rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
-	rd_kafka_conf_set_error_cb(conf, on_error);
-	rd_kafka_conf_set_stats_cb(conf, on_stats);
-	rc = kafka_open(KAFKA_PRODUCER, &conf, &client->rk, err);
-	if (rc != 0) {
-		client_free(client);
-		return rc;
-	}
-	client->topic = rd_kafka_topic_new(
-		client->rk, producer->config.settings->kafka_topic, NULL);
-	if (client->topic == NULL) {
-		client_free(client);
-		return error_set(err, ERROR_CONFIG_INVALID,
-			"kafka.topic: librdkafka refuses it");
-	}
-	*ret = client;
-	return 0;
+	return producer_client_new(
+		producer->config.settings, &callbacks, ret, err);
 }
 
 /* The client in force; client_leave() before the caller returns. */
-static struct client *
+static struct producer_client *
 client_enter(struct producer *producer)
 {
 	atomic_fetch_add(&producer->senders, 1);
@@ -250,58 +209,11 @@ client_leave(struct producer *producer)
 	atomic_fetch_sub(&producer->senders, 1);
 }
 
-static struct producer_record *
-record_new(const struct message *message)
-{
-	char payload[MESSAGE_SIZE_MAX];
-	size_t len = message_encode(message, payload);
-	struct producer_record *record = malloc(sizeof(*record) + len);
-
-	if (record == NULL)
-		return NULL;
-	memset(&record->inflight, 0, sizeof(record->inflight));
-	record->inflight.key.coupon_id = message->coupon_id;
-	record->inflight.key.user_id = message->user_id;
-	memcpy(record->inflight.key.request_id, message->request_id,
-		sizeof(message->request_id));
-	record->seq = message->seq;
-	record->sent_at_ns = clock_now_ns();
-	record->next = NULL;
-	record->len = len;
-	memcpy(record->payload, payload, len);
-	return record;
-}
-
-static rd_kafka_resp_err_t
-produce(struct client *client, struct producer_record *record,
-	const char *traceparent)
-{
-	char key[24];
-	int key_len = snprintf(
-		key, sizeof(key), "%" PRId64, record->inflight.key.user_id);
-	rd_kafka_headers_t *headers = NULL;
-
-	if (traceparent != NULL) {
-		headers = rd_kafka_headers_new(1);
-		(void)rd_kafka_header_add(
-			headers, "traceparent", -1, traceparent, -1);
-	}
-	rd_kafka_resp_err_t code =
-		rd_kafka_producev(client->rk, RD_KAFKA_V_RKT(client->topic),
-			RD_KAFKA_V_KEY(key, (size_t)key_len),
-			RD_KAFKA_V_VALUE(record->payload, record->len),
-			RD_KAFKA_V_MSGFLAGS(0), RD_KAFKA_V_OPAQUE(record),
-			RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
-	if (code != RD_KAFKA_RESP_ERR_NO_ERROR && headers != NULL)
-		rd_kafka_headers_destroy(headers);
-	return code;
-}
-
 bool
 producer_send(struct producer *producer, const struct message *message,
 	const char *traceparent)
 {
-	struct producer_record *record = record_new(message);
+	struct producer_record *record = producer_record_new(message);
 
 	if (record == NULL) {
 		count_error(producer, RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE);
@@ -309,8 +221,9 @@ producer_send(struct producer *producer, const struct message *message,
 	}
 	/* First: the report may arrive before producev() returns. */
 	inflight_add(producer->inflight, &record->inflight);
-	struct client *client = client_enter(producer);
-	rd_kafka_resp_err_t code = produce(client, record, traceparent);
+	struct producer_client *client = client_enter(producer);
+	rd_kafka_resp_err_t code =
+		producer_client_send(client, record, traceparent);
 	client_leave(producer);
 	if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
 		return true;
@@ -341,8 +254,8 @@ settle(struct producer *producer)
 
 /* Reports of everything the client still has; false when time ran out. */
 static bool
-drain_client(
-	struct producer *producer, struct client *client, int64_t deadline_ns)
+drain_client(struct producer *producer, struct producer_client *client,
+	int64_t deadline_ns)
 {
 	do {
 		(void)rd_kafka_flush(client->rk,
@@ -366,26 +279,27 @@ drain_client(
 static void
 replace_client(struct producer *producer)
 {
-	struct client *client;
+	struct producer_client *client;
 	struct error err;
 
 	atomic_store(&producer->fatal, false);
-	if (client_new(producer, &client, &err) != 0) {
+	if (new_client(producer, &client, &err) != 0) {
 		atomic_store(&producer->fatal, true); /* again next turn */
 		LOG_ERROR("kafka producer cannot be replaced", LOG_ERR(&err));
 		return;
 	}
-	struct client *old = atomic_exchange(&producer->client, client);
+	struct producer_client *old =
+		atomic_exchange(&producer->client, client);
 	while (atomic_load(&producer->senders) != 0)
 		sched_yield();
 	(void)drain_client(producer, old, clock_now_ns());
-	client_free(old);
+	producer_client_free(old);
 	counter_add(producer->replaced, 1);
 	LOG_WARN("kafka producer replaced after a fatal error");
 }
 
 static void
-warm_up(struct producer *producer, struct client *client)
+warm_up(struct producer *producer, struct producer_client *client)
 {
 	const struct rd_kafka_metadata *metadata;
 	int64_t now_ns = clock_now_ns();
@@ -408,7 +322,7 @@ delivery_thread(void *arg)
 
 	thread_set_name("delivery");
 	while (!atomic_load(&producer->stopping)) {
-		struct client *client = atomic_load(&producer->client);
+		struct producer_client *client = atomic_load(&producer->client);
 		(void)rd_kafka_poll(client->rk, POLL_MS);
 		settle(producer);
 		warm_up(producer, client);
@@ -455,12 +369,12 @@ producer_new(const struct producer_config *config, struct producer **ret,
 	struct error *err)
 {
 	struct producer *producer = calloc(1, sizeof(*producer));
-	struct client *client;
+	struct producer_client *client;
 
 	if (producer == NULL)
 		return error_set(err, ERROR_NO_MEMORY, "kafka: no memory");
 	producer->config = *config;
-	int rc = client_new(producer, &client, err);
+	int rc = new_client(producer, &client, err);
 	if (rc != 0) {
 		free(producer);
 		return rc;
@@ -509,7 +423,7 @@ producer_free(struct producer *producer)
 		return;
 	assert(atomic_load(&producer->stopping));
 	metrics_collector_remove(producer->config.metrics, collect, producer);
-	client_free(atomic_load(&producer->client));
+	producer_client_free(atomic_load(&producer->client));
 	inflight_free(producer->inflight);
 	free(producer);
 }
