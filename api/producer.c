@@ -411,8 +411,8 @@ bool
 producer_stop(struct producer *producer, int64_t deadline_ns)
 {
 	atomic_store(&producer->stop_deadline_ns, deadline_ns);
-	atomic_store(&producer->stopping, true);
-	sync_must(pthread_join(producer->thread, NULL));
+	if (!atomic_exchange(&producer->stopping, true))
+		sync_must(pthread_join(producer->thread, NULL));
 	return producer->flushed;
 }
 

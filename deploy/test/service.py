@@ -152,8 +152,9 @@ class Service:
         self.daemons.append(daemon)
         return daemon
 
-    def api(self, **settings):
-        return self._add("api", self.stack.api_port, _dashed(settings)).wait_ready()
+    def api(self, ready=True, **settings):
+        daemon = self._add("api", self.stack.api_port, _dashed(settings))
+        return daemon.wait_ready() if ready else daemon
 
     def consumer(self, ready=True, **settings):
         daemon = self._add("consumer", self.stack.consumer_port, _dashed(settings))

@@ -3,7 +3,7 @@
 
 import pytest
 
-from web import Load, request
+from web import Load
 
 
 @pytest.fixture(scope="module")
@@ -96,24 +96,6 @@ def test_unknown_metrics_are_404(world, kind):
 @both
 def test_info(world, kind):
     assert world[kind].get("/actuator/info").status == 200
-
-
-def test_a_management_port_of_its_own(service):
-    port = service.stack.spare_port
-    api = service.api(management__port=0)
-    assert api.stop() == 0
-    api._command += ["--set", f"management.port={port}"]
-    api.start()
-    from service import wait_for
-
-    def ready():
-        try:
-            return request(port, "GET", "/actuator/health/readiness").status == 200
-        except OSError:
-            return False
-    wait_for(ready)
-    assert api.get("/actuator/health").status == 404
-    assert request(port, "GET", "/api/coupons").status == 404
 
 
 @both

@@ -46,7 +46,6 @@ def raw(port, data, timeout=5):
     """Send these bytes; everything that comes until the server closes."""
     with socket.create_connection(("127.0.0.1", port), timeout) as sock:
         sock.sendall(data)
-        sock.shutdown(socket.SHUT_WR)
         chunks = []
         while chunk := sock.recv(65536):
             chunks.append(chunk)

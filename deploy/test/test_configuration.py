@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""What a different configuration changes, seen from outside."""
+
+from service import timestamp, wait_for
+from web import request
+
+
+def test_without_a_token_there_is_no_admin(service):
+    api = service.api(admin__token_file="")
+    reply = service.admin(api, "POST", "/api/coupons", {
+        "name": "x", "total": 5, "opensAt": timestamp(-1),
+        "closesAt": timestamp(60)})
+    assert (reply.status, reply.json["code"]) == (404, "NOT_FOUND")
+
+
+def test_a_management_port_of_its_own(service):
+    port = service.stack.spare_port
+    api = service.api(ready=False, management__port=port)
+
+    def ready():
+        try:
+            return request(port, "GET", "/actuator/health/readiness").status == 200
+        except OSError:
+            return False
+    wait_for(ready, what="readiness on the management port")
+    assert api.get("/actuator/health").status == 404
+    assert request(port, "GET", "/api/coupons").status == 404
+    assert request(port, "GET", "/actuator/prometheus").status == 200
