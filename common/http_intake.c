@@ -18,7 +18,7 @@
 #include <string.h>
 
 #define SKIP_MAX ((size_t)1024 * 1024)
-#define BODY_FIRST 256 /* chunked: first room, then doubled */
+#define BODY_FIRST 256 /* bytes of room, then doubled */
 
 /* The default decodes the path before we could split it into segments. */
 size_t
@@ -183,8 +183,6 @@ begin(struct http_request *req, const char *url, const char *method,
 
 		if (length > req->loop->server->config.max_body_size)
 			return refuse_now(req, PROBLEM_PAYLOAD_TOO_LARGE, NULL);
-		req->body_size =
-			(size_t)length; /* room is made when it comes */
 	}
 	route(req);
 	http_request_enlist(req);
@@ -193,17 +191,16 @@ begin(struct http_request *req, const char *url, const char *method,
 
 /* ---- body ---- */
 
-/* Room for `len` more bytes and a NUL. */
+/* Room for `len` more bytes and a NUL; for what has come, not for what was
+ * announced: who announces much and sends little shall cost little. */
 static bool
 make_room(struct http_request *req, size_t len)
 {
 	size_t need = req->body_len + len;
-	size_t size = req->body_size;
+	size_t size = need < BODY_FIRST ? BODY_FIRST : 2 * need;
 
-	if (req->body != NULL && need <= size)
+	if (need <= req->body_size)
 		return true;
-	if (size < need) /* chunked */
-		size = need < BODY_FIRST ? BODY_FIRST : 2 * need;
 	if (size > req->loop->server->config.max_body_size)
 		size = req->loop->server->config.max_body_size;
 	char *body = http_request_room(req, size + 1);
