@@ -249,7 +249,7 @@ a_body_may_come_in_any_pieces(void **state UNUSED)
 {
 	static const char request[] = "POST /echo HTTP/1.1\r\n" HOST JSON
 				      "Transfer-Encoding: chunked\r\n\r\n"
-				      "4\r\n{\"a\"\r\n3;x=y\r\n:1}\r\n"
+				      "4\r\n{\"a\"\r\n3\r\n:1}\r\n"
 				      "0\r\nTrailer: x\r\n\r\n";
 	struct client client;
 	struct client_reply reply;
