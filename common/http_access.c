@@ -3,7 +3,7 @@
  * What a handler reads from its request.  All strings are the request's own
  * copies: they outlive the client's connection.
  */
-#include "common/http_internal.h"
+#include "common/http_request_internal.h"
 
 #include <string.h>
 

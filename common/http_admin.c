@@ -9,7 +9,7 @@
  * neighbour waits too.  Per process, bounded, no lock.
  */
 #include "common/auth.h"
-#include "common/http_internal.h"
+#include "common/http_request_internal.h"
 
 #include <netinet/in.h>
 #include <string.h>

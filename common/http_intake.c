@@ -12,7 +12,7 @@
  * the connection.  A chunked body that grows too long is read and dropped up
  * to SKIP_MAX, since libmicrohttpd takes no reply in the middle of one.
  */
-#include "common/http_internal.h"
+#include "common/http_request_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -8,7 +8,7 @@
  * for those that alerts and the autoscaler read.  A place is a route, or what
  * Spring calls NOT_FOUND (no such path) and UNKNOWN (broken framing).
  */
-#include "common/http_internal.h"
+#include "common/http_request_internal.h"
 #include "common/metrics.h"
 
 #include <assert.h>

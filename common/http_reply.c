@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "common/http_internal.h"
+#include "common/http_request_internal.h"
 #include "common/json.h"
 #include "common/log.h"
 

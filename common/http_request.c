@@ -14,7 +14,7 @@
  * of arrival and a list does; a time-out changed while we run makes an insert
  * walk back over those that outlive it, once.
  */
-#include "common/http_internal.h"
+#include "common/http_request_internal.h"
 
 #include <assert.h>
 #include <stdlib.h>

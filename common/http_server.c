@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/error.h"
-#include "common/http_internal.h"
+#include "common/http_request_internal.h"
 
 #include <assert.h>
 #include <stdlib.h>

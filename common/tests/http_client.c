@@ -65,6 +65,18 @@ client_print(struct client *client, const char *fmt, ...)
 	(void)client_send(client, text, (size_t)n);
 }
 
+void
+client_get(struct client *client, const char *path)
+{
+	client_print(client, "GET %s HTTP/1.1\r\nHost: test\r\n\r\n", path);
+}
+
+void
+client_pause(int ms)
+{
+	(void)poll(NULL, 0, ms);
+}
+
 /* Bytes read, 0 at the end, -1 when reset or nothing came. */
 static ssize_t
 fill(struct client *client, int ms)

@@ -32,6 +32,9 @@ void client_close(struct client *client);
 bool client_send(struct client *client, const char *bytes, size_t len);
 void client_print(struct client *client, const char *fmt, ...) PRINTF(2, 3);
 
+void client_get(struct client *client, const char *path);
+void client_pause(int ms);
+
 /* False when the connection ended (or nothing came) before a whole reply. */
 bool client_read(struct client *client, struct client_reply *reply);
 /* The same for an answer to HEAD. */

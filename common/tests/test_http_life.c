@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Time and threads: deadlines, slow clients, limits, draining, stopping. */
+/* Time and threads: deadlines, slow clients, limits, ports. */
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/metrics.h"
@@ -7,10 +7,8 @@
 #include "common/tests/http_client.h"
 #include "common/tests/unit.h"
 
-#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,18 +16,6 @@
 #include <unistd.h>
 
 #define HOST "Host: test\r\n"
-
-static void
-sleep_ms(int ms)
-{
-	(void)poll(NULL, 0, ms);
-}
-
-static void
-get(struct client *client, const char *path)
-{
-	client_print(client, "GET %s HTTP/1.1\r\n" HOST "\r\n", path);
-}
 
 /* ---- answers from elsewhere ---- */
 
@@ -50,7 +36,7 @@ ask_many(void *arg)
 
 	client_open(&client, asker->port);
 	for (unsigned i = 0; i < 30; i++) {
-		get(&client, paths[i % 3]);
+		client_get(&client, paths[i % 3]);
 		if (client_read(&client, &reply) && reply.status == 200 &&
 			strcmp(reply.body, bodies[i % 3]) == 0)
 			asker->right++;
@@ -93,18 +79,18 @@ an_unanswered_request_is_answered_at_its_deadline(void **state UNUSED)
 	app_start(&app, app_config());
 	client_open(&client, app.port);
 	int64_t start_ns = clock_now_ns();
-	get(&client, "/never");
+	client_get(&client, "/never");
 	assert_true(client_read(&client, &reply));
 	int64_t took_ns = clock_now_ns() - start_ns;
 	assert_int_equal(reply.status, 503);
 	assert_non_null(strstr(reply.body, "\"outcome\":\"UNKNOWN\""));
 	assert_non_null(strstr(reply.body, "\"reason\":\"TIMEOUT\""));
 	assert_true(took_ns >= 300 * NS_PER_MS && took_ns < NS_PER_S);
-	get(&client, "/overdue");
+	client_get(&client, "/overdue");
 	assert_true(client_read(&client, &reply));
 	assert_int_equal(reply.status, 503);
 	assert_non_null(strstr(reply.body, "\"detail\":\"mine\""));
-	get(&client, "/hello");
+	client_get(&client, "/hello");
 	assert_true(client_read(&client, &reply));
 	assert_int_equal(reply.status, 200);
 	client_close(&client);
@@ -120,14 +106,14 @@ a_reply_after_the_deadline_is_dropped(void **state UNUSED)
 
 	app_start(&app, app_config());
 	client_open(&client, app.port);
-	get(&client, "/stubborn");
+	client_get(&client, "/stubborn");
 	assert_true(client_read(&client, &reply));
 	assert_int_equal(reply.status, 503);
-	get(&client, "/hello");
+	client_get(&client, "/hello");
 	assert_true(client_read(&client, &reply));
 	assert_string_equal(reply.body, "hello");
-	sleep_ms(400); /* its reply comes now, to nobody */
-	get(&client, "/hello");
+	client_pause(400); /* its reply comes now, to nobody */
+	client_get(&client, "/hello");
 	assert_true(client_read(&client, &reply));
 	assert_string_equal(reply.body, "hello");
 	client_close(&client);
@@ -148,15 +134,16 @@ a_client_that_left_hurts_nobody(void **state UNUSED)
 		struct client client;
 
 		client_open(&client, app.port);
-		get(&client, paths[i % 6]);
+		client_get(&client, paths[i % 6]);
 		if (i % 12 < 6)
 			(void)setsockopt(client.fd, SOL_SOCKET, SO_LINGER,
 				&reset, sizeof(reset));
 		if (i % 4 == 3)
-			sleep_ms(3); /* later than the polling of requests */
+			client_pause(
+				3); /* later than the polling of requests */
 		client_close(&client);
 	}
-	sleep_ms(700);
+	client_pause(700);
 	assert_int_equal(http_server_in_flight(app.server), 0);
 	client_ask(app.port, "GET /hello HTTP/1.1\r\n" HOST "\r\n", &reply);
 	assert_string_equal(reply.body, "hello");
@@ -176,7 +163,7 @@ a_request_late_before_its_handler_costs_no_work(void **state UNUSED)
 	client_print(&client,
 		"POST /echo HTTP/1.1\r\n" HOST
 		"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{");
-	sleep_ms(400);
+	client_pause(400);
 	client_print(&client, "}");
 	assert_true(client_read(&client, &reply));
 	assert_int_equal(reply.status, 503);
@@ -199,10 +186,10 @@ the_timeout_changes_while_it_runs(void **state UNUSED)
 	app_start(&app, config);
 	client_open(&slow, app.port);
 	client_open(&quick, app.port);
-	get(&slow, "/never");
-	sleep_ms(50);
+	client_get(&slow, "/never");
+	client_pause(50);
 	http_server_configure(app.server, 100 * NS_PER_MS, 1);
-	get(&quick, "/never");
+	client_get(&quick, "/never");
 	int64_t start_ns = clock_now_ns();
 	assert_true(client_read(&quick, &reply));
 	assert_true(clock_now_ns() - start_ns < 600 * NS_PER_MS);
@@ -236,7 +223,7 @@ slow_clients_are_cut(void **state UNUSED)
 		(void)client_send(&clients[i], starts[i], strlen(starts[i]));
 	}
 	for (int ms = 0; ms < 900; ms += 100) { /* a byte now and then */
-		sleep_ms(100);
+		client_pause(100);
 		for (size_t i = 1; i < ARRAY_SIZE(starts); i++)
 			(void)client_send(&clients[i], "x", 1);
 	}
@@ -258,8 +245,8 @@ a_client_that_does_not_read_is_cut(void **state UNUSED)
 	app_start(&app, app_config());
 	client_open(&client, app.port);
 	for (int i = 0; i < 20; i++)
-		get(&client, "/big");
-	sleep_ms(2500);
+		client_get(&client, "/big");
+	client_pause(2500);
 	assert_int_equal(http_server_in_flight(app.server), 0);
 	client_close(&client);
 	app_stop(&app);
@@ -280,11 +267,11 @@ connections_beyond_the_limit_wait(void **state UNUSED)
 	app_start(&app, config);
 	for (size_t i = 0; i < ARRAY_SIZE(first); i++) {
 		client_open(&first[i], app.port);
-		get(&first[i], "/hello");
+		client_get(&first[i], "/hello");
 		assert_true(client_read(&first[i], &reply));
 	}
 	client_open(&next, app.port);
-	get(&next, "/hello");
+	client_get(&next, "/hello");
 	pfd = (struct pollfd){ .fd = next.fd, .events = POLLIN };
 	assert_int_equal(poll(&pfd, 1, 200), 0);
 	client_close(&first[0]);
@@ -294,204 +281,6 @@ connections_beyond_the_limit_wait(void **state UNUSED)
 	for (size_t i = 1; i < ARRAY_SIZE(first); i++)
 		client_close(&first[i]);
 	app_stop(&app);
-}
-
-/* ---- draining, stopping ---- */
-
-static void
-draining_ends_connections_with_their_reply(void **state UNUSED)
-{
-	struct app app;
-	struct client busy, idle, fresh;
-	struct client_reply reply;
-	char value[32];
-
-	struct http_config config = app_config();
-	config.idle_timeout_s = 60;
-	app_start(&app, config);
-	client_open(&busy, app.port);
-	client_open(&idle, app.port);
-	get(&idle, "/hello");
-	assert_true(client_read(&idle, &reply));
-	get(&busy, "/thread");
-	http_server_drain(app.server);
-	assert_true(client_read(&busy, &reply));
-	assert_string_equal(reply.body, "posted");
-	assert_string_equal(
-		client_header(&reply, "Connection", value, sizeof(value)),
-		"close");
-	assert_true(client_sees_end(&busy, 1000));
-	/* the listener is open still */
-	client_open(&fresh, app.port);
-	get(&fresh, "/hello");
-	assert_true(client_read(&fresh, &reply));
-	assert_true(client_sees_end(&fresh, 1000));
-	assert_true(client_sees_end(&idle, 2500));
-	client_close(&busy);
-	client_close(&idle);
-	client_close(&fresh);
-	app_stop(&app);
-}
-
-struct storm {
-	pthread_t thread;
-	uint16_t port;
-	_Atomic bool *over;
-	unsigned answered;
-	unsigned lost; /* connected, asked, and got no answer */
-};
-
-static void *
-connect_and_ask(void *arg)
-{
-	struct storm *storm = arg;
-
-	while (!atomic_load(storm->over)) {
-		struct client_reply reply;
-		struct client client;
-		const struct sockaddr_in addr = {
-			.sin_family = AF_INET,
-			.sin_port = htons(storm->port),
-			.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-		};
-
-		client.len = 0;
-		client.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-		struct pollfd pfd = { .fd = client.fd, .events = POLLOUT };
-		(void)connect(client.fd, (const struct sockaddr *)&addr,
-			sizeof(addr));
-		int error = 0;
-		socklen_t len = sizeof(error);
-		if (poll(&pfd, 1, 300) == 1 &&
-			getsockopt(client.fd, SOL_SOCKET, SO_ERROR, &error,
-				&len) == 0 &&
-			error == 0) {
-			get(&client, "/hello");
-			if (client_read(&client, &reply))
-				storm->answered++;
-			else
-				storm->lost++;
-		}
-		client_close(&client);
-	}
-	return NULL;
-}
-
-static void
-closing_the_listener_resets_no_connection(void **state UNUSED)
-{
-	struct app app;
-	struct storm storms[6];
-	_Atomic bool over = false;
-	unsigned answered = 0;
-
-	struct http_config config = app_config();
-	config.request_timeout_ns = 10 * NS_PER_S;
-	app_start(&app, config);
-	for (size_t i = 0; i < ARRAY_SIZE(storms); i++) {
-		storms[i] = (struct storm){ .port = app.port, .over = &over };
-		pthread_create(
-			&storms[i].thread, NULL, connect_and_ask, &storms[i]);
-	}
-	sleep_ms(200);
-	http_server_drain(app.server);
-	http_server_quiesce(app.server);
-	sleep_ms(500);
-	atomic_store(&over, true);
-	for (size_t i = 0; i < ARRAY_SIZE(storms); i++) {
-		pthread_join(storms[i].thread, NULL);
-		assert_int_equal(storms[i].lost, 0);
-		answered += storms[i].answered;
-	}
-	assert_true(answered > 50);
-	app_stop(&app);
-}
-
-/* The kernel completes connections while the loop is busy. */
-static void
-closing_the_listener_takes_what_is_queued(void **state UNUSED)
-{
-	struct app app;
-	struct client blocker, queued[20];
-	struct client_reply reply;
-
-	struct http_config config = app_config();
-	config.threads = 1;
-	config.request_timeout_ns = 10 * NS_PER_S;
-	app_start(&app, config);
-	client_open(&blocker, app.port);
-	get(&blocker, "/block");
-	sleep_ms(50);
-	for (size_t i = 0; i < ARRAY_SIZE(queued); i++)
-		client_open(&queued[i], app.port);
-	http_server_quiesce(app.server);
-	assert_true(http_server_stalled_ns(app.server) > 20 * NS_PER_MS);
-	for (size_t i = 0; i < ARRAY_SIZE(queued); i++) {
-		get(&queued[i], "/hello");
-		assert_true(client_read(&queued[i], &reply));
-		assert_string_equal(reply.body, "hello");
-		client_close(&queued[i]);
-	}
-	client_close(&blocker);
-	app_stop(&app);
-}
-
-static void
-a_closing_listener_takes_no_more(void **state UNUSED)
-{
-	struct app app;
-
-	app_start(&app, app_config());
-	http_server_quiesce(app.server);
-	sleep_ms(50);
-	const struct sockaddr_in addr = {
-		.sin_family = AF_INET,
-		.sin_port = htons(app.port),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-	};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
-	assert_int_equal(
-		connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), -1);
-	assert_int_equal(poll(&pfd, 1, 50), 0);
-	close(fd);
-	app_stop(&app);
-}
-
-static void *
-stop_server(void *arg)
-{
-	app_stop(arg);
-	return NULL;
-}
-
-static void
-stopping_answers_what_is_left(void **state UNUSED)
-{
-	struct app app;
-	struct client client, half;
-	struct client_reply reply;
-	pthread_t thread;
-
-	struct http_config config = app_config();
-	config.request_timeout_ns = 60 * NS_PER_S;
-	config.idle_timeout_s = 60;
-	app_start(&app, config);
-	client_open(&client, app.port);
-	client_open(&half, app.port);
-	get(&client, "/never");
-	client_print(&half,
-		"POST /plain HTTP/1.1\r\n" HOST "Content-Length: 9\r\n\r\nx");
-	sleep_ms(100);
-	assert_int_equal(http_server_in_flight(app.server), 2);
-	pthread_create(&thread, NULL, stop_server, &app);
-	assert_true(client_read(&client, &reply));
-	assert_int_equal(reply.status, 503);
-	assert_non_null(strstr(reply.body, "\"reason\":\"DRAINING\""));
-	assert_true(client_sees_end(&half, 2000));
-	pthread_join(thread, NULL);
-	client_close(&client);
-	client_close(&half);
 }
 
 /* ---- the server as seen from inside ---- */
@@ -558,7 +347,7 @@ requests_are_measured_under_their_template(void **state UNUSED)
 	client_ask(
 		app.port, "BREW /hello HTTP/1.1\r\n" HOST HOST "\r\n", &reply);
 	while (http_server_in_flight(app.server) > 0)
-		sleep_ms(1);
+		client_pause(1);
 	char *text = metrics_prometheus(app.metrics, false, NULL, &len);
 	assert_non_null(text);
 #define SERIES(method, outcome, status, uri)                                   \
@@ -585,7 +374,7 @@ an_idle_server_is_not_stalled(void **state UNUSED)
 	struct app app;
 
 	app_start(&app, app_config());
-	sleep_ms(200);
+	client_pause(200);
 	assert_true(http_server_stalled_ns(app.server) < 100 * NS_PER_MS);
 	app_stop(&app);
 }
@@ -605,11 +394,6 @@ main(void)
 		cmocka_unit_test(slow_clients_are_cut),
 		cmocka_unit_test(a_client_that_does_not_read_is_cut),
 		cmocka_unit_test(connections_beyond_the_limit_wait),
-		cmocka_unit_test(draining_ends_connections_with_their_reply),
-		cmocka_unit_test(closing_the_listener_resets_no_connection),
-		cmocka_unit_test(closing_the_listener_takes_what_is_queued),
-		cmocka_unit_test(a_closing_listener_takes_no_more),
-		cmocka_unit_test(stopping_answers_what_is_left),
 		cmocka_unit_test(a_port_in_use_is_named_with_its_process),
 		cmocka_unit_test(management_routes_move_to_their_own_port),
 		cmocka_unit_test(requests_are_measured_under_their_template),

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/* The end of a server: draining, closing the listener, stopping. */
+#include "common/clock.h"
+#include "common/tests/http_app.h"
+#include "common/tests/http_client.h"
+#include "common/tests/unit.h"
+
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define HOST "Host: test\r\n"
+
+static void
+draining_ends_connections_with_their_reply(void **state UNUSED)
+{
+	struct app app;
+	struct client busy, idle, fresh;
+	struct client_reply reply;
+	char value[32];
+
+	struct http_config config = app_config();
+	config.idle_timeout_s = 60;
+	app_start(&app, config);
+	client_open(&busy, app.port);
+	client_open(&idle, app.port);
+	client_get(&idle, "/hello");
+	assert_true(client_read(&idle, &reply));
+	client_get(&busy, "/thread");
+	http_server_drain(app.server);
+	assert_true(client_read(&busy, &reply));
+	assert_string_equal(reply.body, "posted");
+	assert_string_equal(
+		client_header(&reply, "Connection", value, sizeof(value)),
+		"close");
+	assert_true(client_sees_end(&busy, 1000));
+	/* the listener is open still */
+	client_open(&fresh, app.port);
+	client_get(&fresh, "/hello");
+	assert_true(client_read(&fresh, &reply));
+	assert_true(client_sees_end(&fresh, 1000));
+	assert_true(client_sees_end(&idle, 2500));
+	client_close(&busy);
+	client_close(&idle);
+	client_close(&fresh);
+	app_stop(&app);
+}
+
+struct storm {
+	pthread_t thread;
+	uint16_t port;
+	_Atomic bool *over;
+	unsigned answered;
+	unsigned lost; /* connected, asked, and got no answer */
+};
+
+static void *
+connect_and_ask(void *arg)
+{
+	struct storm *storm = arg;
+
+	while (!atomic_load(storm->over)) {
+		struct client_reply reply;
+		struct client client;
+		const struct sockaddr_in addr = {
+			.sin_family = AF_INET,
+			.sin_port = htons(storm->port),
+			.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+		};
+
+		client.len = 0;
+		client.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		struct pollfd pfd = { .fd = client.fd, .events = POLLOUT };
+		(void)connect(client.fd, (const struct sockaddr *)&addr,
+			sizeof(addr));
+		int error = 0;
+		socklen_t len = sizeof(error);
+		if (poll(&pfd, 1, 300) == 1 &&
+			getsockopt(client.fd, SOL_SOCKET, SO_ERROR, &error,
+				&len) == 0 &&
+			error == 0) {
+			client_get(&client, "/hello");
+			if (client_read(&client, &reply))
+				storm->answered++;
+			else
+				storm->lost++;
+		}
+		client_close(&client);
+	}
+	return NULL;
+}
+
+static void
+closing_the_listener_resets_no_connection(void **state UNUSED)
+{
+	struct app app;
+	struct storm storms[6];
+	_Atomic bool over = false;
+	unsigned answered = 0;
+
+	struct http_config config = app_config();
+	config.request_timeout_ns = 10 * NS_PER_S;
+	app_start(&app, config);
+	for (size_t i = 0; i < ARRAY_SIZE(storms); i++) {
+		storms[i] = (struct storm){ .port = app.port, .over = &over };
+		pthread_create(
+			&storms[i].thread, NULL, connect_and_ask, &storms[i]);
+	}
+	client_pause(200);
+	http_server_drain(app.server);
+	http_server_quiesce(app.server);
+	client_pause(500);
+	atomic_store(&over, true);
+	for (size_t i = 0; i < ARRAY_SIZE(storms); i++) {
+		pthread_join(storms[i].thread, NULL);
+		assert_int_equal(storms[i].lost, 0);
+		answered += storms[i].answered;
+	}
+	assert_true(answered > 50);
+	app_stop(&app);
+}
+
+/* The kernel completes connections while the loop is busy. */
+static void
+closing_the_listener_takes_what_is_queued(void **state UNUSED)
+{
+	struct app app;
+	struct client blocker, queued[20];
+	struct client_reply reply;
+
+	struct http_config config = app_config();
+	config.threads = 1;
+	config.request_timeout_ns = 10 * NS_PER_S;
+	app_start(&app, config);
+	client_open(&blocker, app.port);
+	client_get(&blocker, "/block");
+	client_pause(50);
+	for (size_t i = 0; i < ARRAY_SIZE(queued); i++)
+		client_open(&queued[i], app.port);
+	http_server_quiesce(app.server);
+	assert_true(http_server_stalled_ns(app.server) > 20 * NS_PER_MS);
+	for (size_t i = 0; i < ARRAY_SIZE(queued); i++) {
+		client_get(&queued[i], "/hello");
+		assert_true(client_read(&queued[i], &reply));
+		assert_string_equal(reply.body, "hello");
+		client_close(&queued[i]);
+	}
+	client_close(&blocker);
+	app_stop(&app);
+}
+
+static void
+a_closing_listener_takes_no_more(void **state UNUSED)
+{
+	struct app app;
+
+	app_start(&app, app_config());
+	http_server_quiesce(app.server);
+	client_pause(50);
+	const struct sockaddr_in addr = {
+		.sin_family = AF_INET,
+		.sin_port = htons(app.port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
+	assert_int_equal(
+		connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), -1);
+	assert_int_equal(poll(&pfd, 1, 50), 0);
+	close(fd);
+	app_stop(&app);
+}
+
+static void *
+stop_server(void *arg)
+{
+	app_stop(arg);
+	return NULL;
+}
+
+static void
+stopping_answers_what_is_left(void **state UNUSED)
+{
+	struct app app;
+	struct client client, half;
+	struct client_reply reply;
+	pthread_t thread;
+
+	struct http_config config = app_config();
+	config.request_timeout_ns = 60 * NS_PER_S;
+	config.idle_timeout_s = 60;
+	app_start(&app, config);
+	client_open(&client, app.port);
+	client_open(&half, app.port);
+	client_get(&client, "/never");
+	client_print(&half,
+		"POST /plain HTTP/1.1\r\n" HOST "Content-Length: 9\r\n\r\nx");
+	client_pause(100);
+	assert_int_equal(http_server_in_flight(app.server), 2);
+	pthread_create(&thread, NULL, stop_server, &app);
+	assert_true(client_read(&client, &reply));
+	assert_int_equal(reply.status, 503);
+	assert_non_null(strstr(reply.body, "\"reason\":\"DRAINING\""));
+	assert_true(client_sees_end(&half, 2000));
+	pthread_join(thread, NULL);
+	client_close(&client);
+	client_close(&half);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(draining_ends_connections_with_their_reply),
+		cmocka_unit_test(closing_the_listener_resets_no_connection),
+		cmocka_unit_test(closing_the_listener_takes_what_is_queued),
+		cmocka_unit_test(a_closing_listener_takes_no_more),
+		cmocka_unit_test(stopping_answers_what_is_left),
+	};
+
+	return cmocka_run_group_tests_name("http_drain", tests, NULL, NULL);
+}
