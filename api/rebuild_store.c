@@ -54,13 +54,13 @@ static const struct pg_statement missing_acks = { "rebuild_acks",
 static const struct pg_statement rejections = { "rebuild_rejections",
 	"SELECT user_id, request_id, seq, accepted_at, reason"
 	" FROM issue_rejection WHERE coupon_id = $1::bigint"
-	" AND (user_id, request_id) > ($2::bigint, $3)"
+	" AND (user_id, request_id) > ($2::bigint, $3::text)"
 	" ORDER BY user_id, request_id LIMIT $4::bigint", 4 };
 
 static const struct pg_statement rows = { "rebuild_rows",
 	"SELECT user_id, request_id, seq, accepted_at FROM user_coupon"
 	" WHERE coupon_id = $1::bigint AND user_id > $2::bigint"
-	" AND $3 IS NOT NULL ORDER BY user_id LIMIT $4::bigint", 4 };
+	" AND $3::text IS NOT NULL ORDER BY user_id LIMIT $4::bigint", 4 };
 
 static const struct pg_statement offsets = { "rebuild_offsets",
 	"SELECT partition, next_offset FROM consumer_offset"
