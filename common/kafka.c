@@ -62,8 +62,9 @@ static const struct property defaults[] = {
 };
 
 static const struct property ours[] = {
-	/* Out of range is never decided by librdkafka (consumer/partition.c). */
-	{ C, "auto.offset.reset", "error" },
+	/* The consumer notices and says so (consumer/reader.c).  With "error"
+	 * 2.0.2 never fetches from the partition again, seek or not. */
+	{ C, "auto.offset.reset", "earliest" },
 	/* Stored by us, once the rows are committed. */
 	{ C, "enable.auto.offset.store", "false" },
 };

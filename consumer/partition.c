@@ -89,6 +89,7 @@ pause_for(struct partition *p, const struct error *err)
 		return;
 	if (p->paused_ns == 0)
 		p->paused_ns = clock_now_ns();
+	p->paused_at = p->pos.next_offset;
 	atomic_store(&p->state, state);
 	if (state == PARTITION_VERSION)
 		LOG_ERROR("partition paused", LOG_INT("partition", p->id),
@@ -110,6 +111,10 @@ running(struct partition *p)
 {
 	p->backoff_ns = 0;
 	if (p->paused_ns == 0)
+		return;
+	/* Looking again at a newer message begins with finding nothing. */
+	if (atomic_load(&p->state) == PARTITION_VERSION &&
+		p->pos.next_offset == p->paused_at)
 		return;
 	LOG_INFO("partition goes on", LOG_INT("partition", p->id),
 		LOG_INT("paused_ms",

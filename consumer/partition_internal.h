@@ -45,6 +45,7 @@ struct partition {
 	bool owned;
 	int64_t checked_ns; /* when pos was last known to be true */
 	int64_t paused_ns;  /* since when it is not RUNNING */
+	int64_t paused_at;  /* the offset it paused at */
 	int64_t backoff_ns;
 };
 

@@ -168,7 +168,7 @@ gather(struct partition *p, struct error *err)
 			LOG_INT("from", p->batch.start),
 			LOG_INT("missing", gathered.skipped));
 	}
-	if (gathered.end == GATHERED_OUT_OF_RANGE)
+	if (gathered.end == GATHERED_OUT_OF_PLACE)
 		p->owned = false; /* take() looks at what the topic holds */
 	if (gathered.end == GATHERED_NEWER && p->batch.n == 0)
 		return error_set(err, ERROR_BAD_INPUT,
@@ -206,7 +206,7 @@ conclude(struct partition *p, const struct written *written, struct error *err)
 			LOG_INT("partition", p->id),
 			LOG_INT("from", p->pos.next_offset),
 			LOG_INT("to", written->next_offset));
-		go_on_at(p, written->next_offset);
+		p->owned = false; /* take() looks whether the topic has it */
 		return 0;
 	case WRITE_DONE:
 		break;

@@ -105,25 +105,19 @@ enum taken {
 	TAKEN,     /* it is in the batch, or of no interest */
 	TAKEN_END, /* the batch ends before it */
 	TAKEN_NEWER,
-	TAKEN_OUT_OF_RANGE,
+	TAKEN_OUT_OF_PLACE,
 	TAKEN_ERROR,
 };
 
 static enum taken
 take_error(const rd_kafka_message_t *raw, struct error *err)
 {
-	switch ((int)raw->err) {
-	case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+	if (raw->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
 		return TAKEN;
-	case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
-	case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
-		return TAKEN_OUT_OF_RANGE;
-	default:
-		(void)error_set_code(err, ERROR_KAFKA_ERROR,
-			rd_kafka_err2name(raw->err), "%s",
-			rd_kafka_message_errstr(raw));
-		return TAKEN_ERROR;
-	}
+	(void)error_set_code(err, ERROR_KAFKA_ERROR,
+		rd_kafka_err2name(raw->err), "%s",
+		rd_kafka_message_errstr(raw));
+	return TAKEN_ERROR;
 }
 
 /* Takes ownership of `raw` only when it joins the batch. */
@@ -133,13 +127,12 @@ take(struct reader *reader, struct batch *batch, rd_kafka_message_t *raw,
 {
 	if (raw->err != RD_KAFKA_RESP_ERR_NO_ERROR)
 		return take_error(raw, err);
-	if (raw->offset < batch->end)
-		return TAKEN; /* from before a seek */
-	if (raw->offset > batch->end && reader->gap_at != batch->end) {
+	if (raw->offset != batch->end && reader->gap_at != batch->end) {
 		reader->gap_at = batch->end;
-		reader->must_seek = true;
-		return TAKEN_END;
+		return TAKEN_OUT_OF_PLACE;
 	}
+	if (raw->offset < batch->end)
+		return TAKEN; /* the topic does hold batch->end: an old copy */
 	if (batch_add(batch, raw) == MESSAGE_NEWER) {
 		reader->must_seek = true;
 		return TAKEN_NEWER;
@@ -199,8 +192,8 @@ reader_gather(struct reader *reader, struct batch *batch,
 	case TAKEN_NEWER:
 		ret->end = GATHERED_NEWER;
 		return 0;
-	case TAKEN_OUT_OF_RANGE:
-		ret->end = GATHERED_OUT_OF_RANGE;
+	case TAKEN_OUT_OF_PLACE:
+		ret->end = GATHERED_OUT_OF_PLACE;
 		return 0;
 	case TAKEN_ERROR:
 		break;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reader - the messages of one partition, in order and without a hole.
+ * reader - the messages of one partition, in order, each exactly once.
  *
  * Reads the partition's own queue (not the group's), one message at a time:
  * librdkafka 2.0.2's batch call is not safe beside seeks and rebalances.
@@ -58,7 +58,7 @@ struct gathered {
 	enum {
 		GATHERED,              /* what there is; perhaps nothing */
 		GATHERED_NEWER,        /* the next one has a higher version */
-		GATHERED_OUT_OF_RANGE, /* the partition lacks batch->end */
+		GATHERED_OUT_OF_PLACE, /* the next one is not batch->end */
 	} end;
 	int64_t skipped; /* offsets that do not exist */
 };
@@ -70,8 +70,10 @@ struct gather_limits {
 
 /*
  * Append to the batch, whose end says where to go on, until it is full, old,
- * or nothing comes for 100 ms.  A hole in the offsets is read a second time
- * before it is believed.
+ * or nothing comes for 100 ms.  A message that is not the next one ends the
+ * batch: the topic may not hold that offset any more (librdkafka then goes on
+ * at the first message), which the caller finds out before he reads on.  A
+ * hole that is there the second time is believed.
  */
 int reader_gather(struct reader *reader, struct batch *batch,
 	const struct gather_limits *limits, struct gathered *ret,

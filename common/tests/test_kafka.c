@@ -92,7 +92,7 @@ offsets_are_ours_whatever_the_user_says(void **state)
 	assert_int_equal(rd_kafka_topic_conf_get(
 				 topic, "auto.offset.reset", value, &size),
 		RD_KAFKA_CONF_OK);
-	assert_string_equal(value, "error");
+	assert_string_equal(value, "smallest");
 	rd_kafka_conf_destroy(conf);
 }
 

@@ -118,7 +118,8 @@ setup(void **state)
 	int applied;
 
 	(void)state;
-	pg_fixture_need();
+	if (!pg_fixture_is_there())
+		return 0;
 	const char *uri = pg_fixture_new_database();
 	memset(&t, 0, sizeof(t));
 	t.metrics = metrics_new();
@@ -217,6 +218,7 @@ static void
 new_requests_become_rows_in_one_round_trip(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	push(1, 20, 2, "b");
 	push(1, 10, 1, "a");
 	write_done();
@@ -232,6 +234,7 @@ static void
 a_commit_whose_answer_was_lost_is_found_by_its_offset(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	push(1, 10, 1, "a");
 	must_be_0(write_batch());
 	must_be_0(write_batch()); /* t.pos still says 0 */
@@ -245,6 +248,7 @@ static void
 copies_of_an_issued_request_change_nothing(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	push(1, 10, 1, "a");
 	push(1, 10, 1, "a");
 	write_done();
@@ -262,6 +266,7 @@ static void
 a_users_second_request_is_a_duplicate(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	push(1, 10, 1, "first");
 	push(1, 10, 2, "second");
 	write_done();
@@ -273,6 +278,7 @@ static void
 the_first_of_two_requests_in_a_batch_gets_the_row(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	push(1, 10, 90, "first");
 	push(1, 10, 2, "second");
 	write_done();
@@ -283,6 +289,7 @@ static void
 a_number_is_given_once(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	push(1, 10, 1, "a");
 	push(1, 11, 1, "b");
 	write_done();
@@ -294,6 +301,7 @@ static void
 no_number_beyond_the_total_is_issued(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	push(1, 10, 100, "last");
 	push(1, 11, 101, "beyond");
 	write_done();
@@ -305,6 +313,7 @@ static void
 a_rejected_request_stays_so_after_stock_was_added(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	push(1, 11, 101, "beyond");
 	write_done();
 	sql("UPDATE coupon SET total = 200");
@@ -344,6 +353,7 @@ static void
 a_total_raised_meanwhile_lets_the_number_in(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	sql("BEGIN");
 	sql("SELECT total FROM coupon WHERE id = 1 FOR UPDATE");
 	sql("UPDATE coupon SET total = 200 WHERE id = 1");
@@ -358,6 +368,7 @@ static void
 a_request_of_an_event_nobody_knows_is_rejected(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	push(7, 10, 1, "a");
 	write_done();
 	assert_reason("a", "EVENT_UNKNOWN");
@@ -368,6 +379,7 @@ static void
 an_event_that_redis_knows_is_set_aside_without_an_end(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	t.redis_knows = true;
 	push(7, 10, 1, "a");
 	push(1, 11, 1, "b");
@@ -382,6 +394,7 @@ static void
 an_event_created_meanwhile_gets_its_row(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	sql("BEGIN");
 	sql("SELECT pg_advisory_xact_lock(7)");
 	sql("INSERT INTO coupon (id, name, total, opens_at, closes_at)"
@@ -396,6 +409,7 @@ static void
 the_former_owner_moves_no_offset(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	struct position successor = t.pos;
 
 	must_be_0(position_take(&t.lease, &successor, 0, &t.err));
@@ -410,6 +424,7 @@ static void
 the_former_owner_rejects_nothing(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	struct position successor = t.pos;
 
 	must_be_0(position_take(&t.lease, &successor, 0, &t.err));
@@ -423,6 +438,7 @@ static void
 a_position_that_was_set_back_is_followed(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	push(1, 10, 1, "a");
 	write_done();
 	empty();
@@ -437,6 +453,7 @@ static void
 a_position_that_is_gone_is_lost(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	sql("DELETE FROM consumer_offset");
 	push(1, 10, 1, "a");
 	must_be_0(write_batch());
@@ -463,6 +480,7 @@ static void
 a_row_refused_for_its_data_is_found_among_the_others(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	char request[16];
 
 	refuse_13("22001");
@@ -481,6 +499,7 @@ static void
 any_other_error_ends_the_attempt_and_leaves_everything(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	refuse_13("53100"); /* disk full */
 	push(1, 13, 1, "a");
 	assert_int_equal(write_batch(), -ERROR_DATABASE_ERROR);
@@ -513,6 +532,7 @@ static void
 a_deadlock_is_tried_again(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	deadlock_once("user_coupon");
 	push(1, 10, 1, "a");
 	write_done();
@@ -523,6 +543,7 @@ static void
 a_deadlock_while_settling_is_tried_again(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	deadlock_once("issue_rejection");
 	push(1, 10, 101, "a");
 	write_done();
@@ -533,6 +554,7 @@ static void
 nothing_is_final_before_its_letter_is_acknowledged(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	refuse_13("23514");
 	t.letters_rc = -1;
 	push(1, 13, 1, "a");
@@ -549,6 +571,7 @@ static void
 a_letter_is_sent_once_however_often_the_batch_is_written(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	refuse_13("23514");
 	push(1, 13, 1, "a");
 	push(1, 14, 2, "b");
@@ -561,6 +584,7 @@ static void
 an_unreadable_message_takes_the_offset_along(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	struct batch_item *item = push(0, 0, 0, "");
 
 	item->initial = VERDICT_SET_ASIDE;
@@ -585,6 +609,7 @@ static void
 an_invalid_message_is_rejected_unless_its_request_has_a_row(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	push(1, 10, 1, "issued");
 	write_done();
 	empty();
@@ -602,6 +627,7 @@ static void
 a_row_in_the_way_that_rolls_back_lets_ours_in(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	sql("BEGIN");
 	sql("INSERT INTO user_coupon"
 	    " (coupon_id, user_id, seq, request_id, accepted_at)"
@@ -616,6 +642,7 @@ static void
 a_write_that_is_called_off_can_be_made_again(void **state)
 {
 	(void)state;
+	pg_fixture_need();
 	int fd = eventfd(1, EFD_CLOEXEC); /* readable */
 
 	sql("BEGIN");
