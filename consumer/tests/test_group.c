@@ -12,6 +12,7 @@
 #include "common/message.h"
 #include "common/metrics.h"
 #include "common/pg.h"
+#include "common/pool_admin.h"
 #include "common/schema.h"
 #include "common/tests/pg_fixture.h"
 #include "common/tests/unit.h"
@@ -403,12 +404,17 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_request_becomes_a_row_and_moves_the_offset),
 		cmocka_unit_test(what_cannot_be_read_does_not_hold_up_the_next),
-		cmocka_unit_test(a_partition_without_database_waits_and_goes_on),
+		cmocka_unit_test(
+			a_partition_without_database_waits_and_goes_on),
 		cmocka_unit_test(a_stolen_partition_is_taken_again),
-		cmocka_unit_test(rows_that_postgresql_lost_come_back_from_kafka),
-		cmocka_unit_test(an_offset_beyond_the_topic_makes_it_start_over),
-		cmocka_unit_test(a_newer_message_pauses_the_partition_behind_it),
-		cmocka_unit_test(leaving_does_not_wait_for_a_database_that_hangs),
+		cmocka_unit_test(
+			rows_that_postgresql_lost_come_back_from_kafka),
+		cmocka_unit_test(
+			an_offset_beyond_the_topic_makes_it_start_over),
+		cmocka_unit_test(
+			a_newer_message_pauses_the_partition_behind_it),
+		cmocka_unit_test(
+			leaving_does_not_wait_for_a_database_that_hangs),
 	};
 
 	return cmocka_run_group_tests_name("group", tests, start, stop);
