@@ -36,7 +36,6 @@ void
 command_init(struct redis_command *command, enum script_id script,
 	const struct event_keys *keys, const char *const *args, size_t n)
 {
-	memset(command, 0, sizeof(*command));
 	command->script = &scripts[script];
 	command->n_keys = key_counts[script];
 	command->argc = event_keys_to_argv(

@@ -39,6 +39,8 @@ struct issue {
 	int64_t resume_at_ns; /* waits for its permit; 0: it does not */
 	struct admission_permit permit;
 	struct event_keys keys;
+	int64_t keys_of;         /* the coupon of `keys`; 0: none yet */
+	int64_t outbox_limit_of; /* the number in `outbox_limit` */
 	struct redis_command command;
 	struct worker_job job;
 	enum event_load load;

@@ -29,6 +29,28 @@ parse_body(struct http_request *req, int64_t *ret_coupon, int64_t *ret_user,
 	return rc;
 }
 
+/*
+ * Most requests are for the event that this memory served last: what was
+ * printed then still stands.
+ */
+static void
+fill_texts(struct issue *issue)
+{
+	int64_t outbox_limit = api_settings(issue->loop->api)->outbox_limit;
+
+	if (issue->keys_of != issue->coupon_id) {
+		event_keys_init(&issue->keys, issue->coupon_id);
+		issue->keys_of = issue->coupon_id;
+	}
+	if (issue->outbox_limit_of != outbox_limit) {
+		(void)snprintf(issue->outbox_limit, sizeof(issue->outbox_limit),
+			"%" PRId64, outbox_limit);
+		issue->outbox_limit_of = outbox_limit;
+	}
+	(void)snprintf(
+		issue->user, sizeof(issue->user), "%" PRId64, issue->user_id);
+}
+
 /* Everything the request says; false: it was answered 400. */
 bool
 issue_fill(struct issue *issue, struct http_request *req)
@@ -52,11 +74,7 @@ issue_fill(struct issue *issue, struct http_request *req)
 	if (traceparent != NULL)
 		(void)snprintf(issue->traceparent, TRACEPARENT_SIZE, "%s",
 			traceparent);
-	(void)snprintf(
-		issue->user, sizeof(issue->user), "%" PRId64, issue->user_id);
-	(void)snprintf(issue->outbox_limit, sizeof(issue->outbox_limit),
-		"%" PRId64, api_settings(issue->loop->api)->outbox_limit);
-	event_keys_init(&issue->keys, issue->coupon_id);
+	fill_texts(issue);
 	issue->deadline_ns = step_deadline_ns(req);
 	return true;
 }
