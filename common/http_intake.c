@@ -11,6 +11,9 @@
  * other refusal is noted and given when the request is complete, which keeps
  * the connection.  A chunked body that grows too long is read and dropped up
  * to SKIP_MAX, since libmicrohttpd takes no reply in the middle of one.
+ *
+ * What libmicrohttpd cannot parse never comes here: it answers 400, 414, 431
+ * or 505 in its own words (no problem+json) and closes the connection.
  */
 #include "common/http_request_internal.h"
 

@@ -86,7 +86,7 @@ struct http_loop {
 	size_t n_polled;       /* requests it asks about at every run */
 	int64_t poll_until_ns; /* when the oldest of these is suspended */
 	/* http_listen.c */
-	bool accept_paused;
+	int64_t accept_at_ns;   /* 0: accepting, else when to try again */
 	int64_t quiesced_at_ns; /* 0: not yet */
 	/* http_conn.c */
 	TAILQ_HEAD(, http_conn) quiet;       /* by quiet_since_ns */

@@ -249,6 +249,13 @@ http_listen_open(
 
 /* ---- accepting ---- */
 
+static void
+pause_accepting(struct http_loop *loop)
+{
+	http_loop_unwatch(loop, loop->listen_fd);
+	loop->accept_at_ns = loop->now_ns + PAUSE_NS;
+}
+
 /* False when there is nothing (more) to accept for now. */
 static bool
 accept_one(struct http_loop *loop)
@@ -268,8 +275,7 @@ accept_one(struct http_loop *loop)
 		errno == ENOMEM) {
 		LOG_WARN("cannot accept a connection, pausing",
 			LOG_STR("error", strerrordesc_np(errno)));
-		http_loop_unwatch(loop, loop->listen_fd);
-		loop->accept_paused = true;
+		pause_accepting(loop);
 		return false;
 	}
 	return errno == ECONNABORTED || errno == EINTR;
@@ -291,8 +297,7 @@ on_listen(void *arg, uint32_t events)
 	(void)events;
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
 		if (!has_room(loop)) {
-			http_loop_unwatch(loop, loop->listen_fd);
-			loop->accept_paused = true;
+			pause_accepting(loop);
 			return;
 		}
 		if (!accept_one(loop))
@@ -356,11 +361,14 @@ http_listen_tick(struct http_loop *loop)
 	if (atomic_load_explicit(
 		    &loop->server->quiescing, memory_order_relaxed))
 		return quiesce(loop);
-	if (!loop->accept_paused)
+	if (loop->accept_at_ns == 0)
 		return INT64_MAX;
+	if (loop->now_ns < loop->accept_at_ns)
+		return loop->accept_at_ns;
 	if (has_room(loop) && http_listen_start(loop, &err) == 0) {
-		loop->accept_paused = false;
+		loop->accept_at_ns = 0;
 		return INT64_MAX;
 	}
-	return loop->now_ns + PAUSE_NS;
+	loop->accept_at_ns = loop->now_ns + PAUSE_NS;
+	return loop->accept_at_ns;
 }
