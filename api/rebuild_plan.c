@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/rebuild_plan.h"
 
+#include "api/number_set.h"
+
 #include <assert.h>
 #include <uthash.h>
 
@@ -24,13 +26,11 @@ struct plan_user {
 
 struct rebuild_plan {
 	int64_t coupon_id;
-	int64_t total;
-	int64_t highest; /* taken number within 1..total */
 	int64_t latest_ms;
 	struct plan_request *requests;
 	struct plan_user *users;
-	uint64_t *taken; /* bitmap of numbers 1..capacity */
-	size_t taken_words;
+	/* A number above the total PostgreSQL refuses: nobody can hold it. */
+	struct number_set taken;
 	struct rebuild_plan_counts counts;
 };
 
@@ -44,7 +44,7 @@ rebuild_plan_new(int64_t coupon_id, int64_t total)
 	if (plan == NULL)
 		return NULL;
 	plan->coupon_id = coupon_id;
-	plan->total = total;
+	number_set_init(&plan->taken, total);
 	return plan;
 }
 
@@ -67,7 +67,7 @@ rebuild_plan_free(struct rebuild_plan *plan)
 		free((char *)request->reason);
 		free(request);
 	}
-	free(plan->taken);
+	number_set_fini(&plan->taken);
 	free(plan);
 }
 
@@ -114,48 +114,6 @@ add_request(struct rebuild_plan *plan, const struct message *message)
 	return request;
 }
 
-static bool
-grow_taken(struct rebuild_plan *plan, size_t words)
-{
-	size_t size = plan->taken_words == 0 ? 64 : plan->taken_words;
-
-	while (size < words)
-		size *= 2;
-	uint64_t *taken = realloc(plan->taken, size * sizeof(*taken));
-
-	if (taken == NULL)
-		return false;
-	memset(taken + plan->taken_words, 0,
-		(size - plan->taken_words) * sizeof(*taken));
-	plan->taken = taken;
-	plan->taken_words = size;
-	return true;
-}
-
-static bool
-is_taken(const struct rebuild_plan *plan, int64_t seq)
-{
-	size_t word = (size_t)seq / 64;
-
-	return word < plan->taken_words &&
-	       (plan->taken[word] >> (seq % 64) & 1) != 0;
-}
-
-static bool
-take(struct rebuild_plan *plan, int64_t seq)
-{
-	size_t word = (size_t)seq / 64;
-
-	if (seq < 1 || seq > plan->total)
-		return true; /* PostgreSQL refuses it; nobody can hold it */
-	if (word >= plan->taken_words && !grow_taken(plan, word + 1))
-		return false;
-	plan->taken[word] |= UINT64_C(1) << (seq % 64);
-	if (seq > plan->highest)
-		plan->highest = seq;
-	return true;
-}
-
 /* The first request of a user stays his. */
 static bool
 give_user(struct rebuild_plan *plan, const struct plan_request *request)
@@ -196,7 +154,7 @@ add_holder(struct rebuild_plan *plan, const struct message *message,
 	struct plan_request **ret)
 {
 	*ret = add_request(plan, message);
-	return *ret != NULL && take(plan, message->seq) &&
+	return *ret != NULL && number_set_add(&plan->taken, message->seq) &&
 	       give_user(plan, *ret);
 }
 
@@ -250,7 +208,7 @@ rebuild_plan_add_entry(struct rebuild_plan *plan, const struct message *entry)
 int64_t
 rebuild_plan_next(const struct rebuild_plan *plan)
 {
-	return plan->highest + 1;
+	return plan->taken.highest + 1;
 }
 
 int64_t
@@ -263,8 +221,8 @@ int64_t
 rebuild_plan_free_number(const struct rebuild_plan *plan, int64_t from)
 {
 	assert(from >= 1);
-	for (int64_t seq = from; seq < plan->highest; seq++)
-		if (!is_taken(plan, seq))
+	for (int64_t seq = from; seq < plan->taken.highest; seq++)
+		if (!number_set_has(&plan->taken, seq))
 			return seq;
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include "api/scripts.h"
 #include "common/error.h"
 #include "common/redis.h"
+#include "common/redis_scan.h"
 
 #include <assert.h>
 #include <hiredis/hiredis.h>
@@ -108,59 +109,54 @@ rebuild_redis_fence(const struct rebuild_redis *call, int64_t epoch,
 
 /* ---- reading ---- */
 
-/* One page of HSCAN: fields and values in turn. */
-static int
-add_page(const struct rebuild_redis *call, const struct redisReply *page,
-	struct rebuild_plan *plan, struct error *err)
-{
-	for (size_t i = 0; i + 1 < page->elements; i += 2) {
-		struct message entry;
+struct reading {
+	const struct rebuild_redis *call;
+	struct rebuild_plan *plan;
+};
 
-		if (users_entry_parse(page->element[i]->str,
-			    page->element[i + 1]->str, call->coupon_id,
-			    &entry) &&
-			!rebuild_plan_add_entry(plan, &entry))
-			return error_set(
-				err, ERROR_NO_MEMORY, "rebuild: out of memory");
-	}
-	return call->tick(call->arg, err);
+static int
+add_entry(void *arg, const char *field, const char *value, struct error *err)
+{
+	const struct reading *reading = arg;
+	struct message entry;
+
+	if (users_entry_parse(field, value, reading->call->coupon_id, &entry) &&
+		!rebuild_plan_add_entry(reading->plan, &entry))
+		return error_set(
+			err, ERROR_NO_MEMORY, "rebuild: out of memory");
+	return 0;
 }
 
 static int
-read_page(const struct stage *stage, const char *key, char cursor[NUMBER_SIZE],
-	struct rebuild_plan *plan, struct error *err)
+tick(void *arg, struct error *err)
 {
-	struct redisReply *reply;
-	int rc = redis_callf(stage->entry->resource, stage->call->deadline_ns,
-		&reply, err, "HSCAN %s %s COUNT %d", key, cursor, BATCH);
+	const struct reading *reading = arg;
 
-	if (rc != 0)
-		return rc;
-	if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2) {
-		(void)snprintf(
-			cursor, NUMBER_SIZE, "%s", reply->element[0]->str);
-		rc = add_page(stage->call, reply->element[1], plan, err);
-	} else {
-		rc = unexpected(err, "HSCAN");
-	}
-	freeReplyObject(reply);
-	return rc;
+	return reading->call->tick(reading->call->arg, err);
 }
 
 int
 rebuild_redis_read(const struct rebuild_redis *call, struct rebuild_plan *plan,
 	struct error *err)
 {
-	char key[REDIS_KEY_SIZE], cursor[NUMBER_SIZE] = "0";
+	struct reading reading = { call, plan };
+	char key[REDIS_KEY_SIZE];
 	struct stage stage;
 	int rc = stage_begin(&stage, call, err);
 
 	if (rc != 0)
 		return rc;
 	redis_key(key, call->coupon_id, "users");
-	do
-		rc = read_page(&stage, key, cursor, plan, err);
-	while (rc == 0 && strcmp(cursor, "0") != 0);
+	const struct redis_scan scan = {
+		.command = "HSCAN",
+		.key = key,
+		.deadline_ns = call->deadline_ns,
+		.pair = add_entry,
+		.tick = tick,
+		.arg = &reading,
+	};
+
+	rc = redis_scan(stage.entry->resource, &scan, err);
 	stage_end(&stage, rc);
 	return rc;
 }

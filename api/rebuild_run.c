@@ -156,6 +156,20 @@ await_acks(struct rebuild_run *run, struct error *err)
 /* ---- 2: cut ---- */
 
 static int
+add_decided(void *arg, const struct message *request, const char *reason,
+	struct error *err)
+{
+	struct rebuild_run *run = arg;
+	bool added = reason != NULL ? rebuild_plan_add_rejection(
+					      run->plan, request, reason)
+				    : rebuild_plan_add_row(run->plan, request);
+
+	return added ? 0
+		     : error_set(
+			       err, ERROR_NO_MEMORY, "rebuild: out of memory");
+}
+
+static int
 read_database(struct rebuild_run *run, struct error *err)
 {
 	const struct settings *settings = run->config->settings;
@@ -164,7 +178,7 @@ read_database(struct rebuild_run *run, struct error *err)
 		.coupon_id = run->event.coupon_id,
 		.group_id = settings->kafka_group_id,
 		.topic = settings->kafka_topic,
-		.plan = run->plan,
+		.request = add_decided,
 		.tick = tick,
 		.arg = run,
 	};

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/rebuild_store.h"
 
-#include "api/rebuild_plan.h"
 #include "common/error.h"
 #include "common/pg_query.h"
 
@@ -59,8 +58,9 @@ static const struct pg_statement rejections = { "rebuild_rejections",
 
 static const struct pg_statement rows = { "rebuild_rows",
 	"SELECT user_id, request_id, seq, accepted_at FROM user_coupon"
-	" WHERE coupon_id = $1::bigint AND user_id > $2::bigint"
-	" AND $3::text IS NOT NULL ORDER BY user_id LIMIT $4::bigint", 4 };
+	" WHERE coupon_id = $1::bigint"
+	" AND (user_id, request_id) > ($2::bigint, $3)"
+	" ORDER BY user_id, request_id LIMIT $4::bigint", 4 };
 
 static const struct pg_statement offsets = { "rebuild_offsets",
 	"SELECT partition, next_offset FROM consumer_offset"
@@ -268,26 +268,22 @@ read_request(
 		ret->accepted_at_ms = pg_timestamp_ms(result, row, 3);
 }
 
-/* One page into the plan; *last is where the next page begins. */
+/* One page to the reader; *last is where the next page begins. */
 static int
-add_page(const struct cut_read *read, const PGresult *result,
+hand_over(const struct cut_read *read, const PGresult *result,
 	struct message *last, struct error *err)
 {
+	const struct rebuild_cut *cut = read->cut;
 	bool are_rejections = PQnfields(result) == 5;
+	int rc = 0;
 
-	for (int row = 0; row < PQntuples(result); row++) {
-		read_request(result, row, read->cut->coupon_id, last);
-		bool added =
-			are_rejections
-				? rebuild_plan_add_rejection(read->cut->plan,
-					  last, PQgetvalue(result, row, 4))
-				: rebuild_plan_add_row(read->cut->plan, last);
-
-		if (!added)
-			return error_set(
-				err, ERROR_NO_MEMORY, "rebuild: out of memory");
+	for (int row = 0; rc == 0 && row < PQntuples(result); row++) {
+		read_request(result, row, cut->coupon_id, last);
+		rc = cut->request(cut->arg, last,
+			are_rejections ? PQgetvalue(result, row, 4) : NULL,
+			err);
 	}
-	return read->cut->tick(read->cut->arg, err);
+	return rc != 0 ? rc : cut->tick(cut->arg, err);
 }
 
 static int
@@ -307,7 +303,7 @@ read_all(const struct cut_read *read, const struct pg_statement *statement,
 		if (rc != 0)
 			break;
 		n = PQntuples(result);
-		rc = add_page(read, result, &last, err);
+		rc = hand_over(read, result, &last, err);
 	}
 	return rc;
 }

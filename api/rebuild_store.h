@@ -16,8 +16,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct rebuild_plan;
-
 /* An api without a heartbeat for this long counts as dead. */
 #define INSTANCE_ALIVE_S 3
 
@@ -63,14 +61,16 @@ struct rebuild_offsets {
 };
 
 /*
- * In one REPEATABLE READ snapshot: rejections and rows into the plan, the
- * offsets into *ret.  `tick` is called now and then; its error ends it.
+ * In one REPEATABLE READ snapshot: every rejection (`reason` is set), then
+ * every row handed to `request`, the offsets into *ret.  `tick` is called now
+ * and then.  An error of theirs ends it.
  */
 struct rebuild_cut {
 	int64_t coupon_id;
 	const char *group_id;
 	const char *topic;
-	struct rebuild_plan *plan;
+	int (*request)(void *arg, const struct message *request,
+		const char *reason, struct error *err);
 	int (*tick)(void *arg, struct error *err);
 	void *arg;
 };
