@@ -102,7 +102,7 @@ reply_failed(struct admin_query *query)
 					      err->kind == ERROR_DATABASE_DOWN);
 
 	LOG_WARN("admin request failed", LOG_ERR(err));
-	reply_unavailable(query->req, unavailable_reason(err->kind),
+	reply_unavailable(query->req, database_reason(err->kind),
 		unknown ? "UNKNOWN" : "REFUSED");
 }
 

@@ -56,119 +56,6 @@ api_settings(const struct api *api)
 	return atomic_load(&api->settings);
 }
 
-/* ---- a loop ---- */
-
-static struct api_loops *loops(struct api *api) REQUIRES(api->loops_lock);
-
-static struct api_loops *
-loops(struct api *api)
-{
-	return &api->loops_;
-}
-
-static void
-add_loop(struct api *api, struct api_loop *loop)
-{
-	mutex_lock(&api->loops_lock);
-	struct api_loops *all = loops(api);
-
-	assert(all->n < API_LOOPS_MAX);
-	all->items[all->n++] = loop;
-	mutex_unlock(&api->loops_lock);
-}
-
-static void
-remove_loop(struct api *api, const struct api_loop *loop)
-{
-	mutex_lock(&api->loops_lock);
-	struct api_loops *all = loops(api);
-
-	for (size_t i = 0; i < all->n; i++)
-		if (all->items[i] == loop)
-			all->items[i] = all->items[--all->n];
-	mutex_unlock(&api->loops_lock);
-}
-
-/* For the instance: is anything from before that moment on its way? */
-static bool
-is_answered_since(void *arg, int64_t since_ns)
-{
-	struct api *api = arg;
-	bool answered = true;
-
-	mutex_lock(&api->loops_lock);
-	const struct api_loops *all = loops(api);
-
-	for (size_t i = 0; i < all->n; i++)
-		answered =
-			answered && pipeline_is_answered_since(
-					    all->items[i]->pipeline, since_ns);
-	mutex_unlock(&api->loops_lock);
-	return answered;
-}
-
-/* For the check of a restarted Redis. */
-static int64_t
-highest_seen(void *arg, int64_t coupon_id)
-{
-	struct api *api = arg;
-	int64_t highest = 0;
-
-	mutex_lock(&api->loops_lock);
-	const struct api_loops *all = loops(api);
-
-	for (size_t i = 0; i < all->n; i++)
-		highest = MAX(
-			highest, seen_highest(&all->items[i]->seen, coupon_id));
-	mutex_unlock(&api->loops_lock);
-	return highest;
-}
-
-static void *
-start_loop(void *arg, struct http_loop *http)
-{
-	struct api *api = arg;
-	struct api_loop *loop = calloc(1, sizeof(*loop));
-
-	if (loop == NULL)
-		abort();
-	loop->api = api;
-	loop->loop = http;
-	loop->pipeline = pipeline_new(http, api->shards, api->metrics);
-	add_loop(api, loop);
-	return loop;
-}
-
-static void
-turn(void *arg)
-{
-	struct api_loop *loop = arg;
-
-	issue_loop_turn(loop);
-	pipeline_turn(loop->pipeline);
-}
-
-static int64_t
-next_deadline_ns(void *arg)
-{
-	const struct api_loop *loop = arg;
-
-	return MIN(issue_loop_next_ns(loop),
-		pipeline_next_deadline_ns(loop->pipeline));
-}
-
-static void
-stop_loop(void *arg)
-{
-	struct api_loop *loop = arg;
-
-	issue_loop_stop(loop);
-	remove_loop(loop->api, loop);
-	pipeline_free(loop->pipeline);
-	issue_loop_fini(loop);
-	free(loop);
-}
-
 /* ---- start ---- */
 
 static unsigned
@@ -202,10 +89,10 @@ http_config(struct api *api, const struct settings *settings)
 		.serve = split ? HTTP_SERVE_BUSINESS : HTTP_SERVE_ALL,
 		.metrics = api->metrics,
 		.app = api,
-		.start_loop = start_loop,
-		.turn = turn,
-		.next_deadline_ns = next_deadline_ns,
-		.stop_loop = stop_loop,
+		.start_loop = loop_start,
+		.turn = loop_turn,
+		.next_deadline_ns = loop_next_deadline_ns,
+		.stop_loop = loop_stop,
 	};
 
 	config.routes = routes(&config.n_routes);
@@ -267,8 +154,8 @@ start_rebuild(struct api *api, const struct settings *settings)
 		.pg = api->pg,
 		.shards = api->shards,
 		.producer = api->producer,
-		.is_answered_since = is_answered_since,
-		.arg = api,
+		.is_answered_since = loops_are_answered_since,
+		.arg = &api->loops,
 	};
 
 	api->instance = instance_start(&instance);
@@ -295,8 +182,8 @@ start_threads(struct api *api, const struct settings *settings)
 	const struct upkeep_config upkeep = {
 		.loader = &api->loader,
 		.settings = settings,
-		.seen_highest = highest_seen,
-		.arg = api,
+		.seen_highest = loops_highest_seen,
+		.arg = &api->loops,
 		.metrics = api->metrics,
 	};
 	api->upkeep = upkeep_start(&upkeep);
@@ -318,7 +205,7 @@ api_start(const struct settings *settings, struct api **ret, struct error *err)
 	if (api == NULL)
 		return error_set(err, ERROR_NO_MEMORY, "no memory to start");
 	atomic_init(&api->settings, settings);
-	mutex_init(&api->loops_lock);
+	loops_init(&api->loops);
 	api->metrics = metrics_new();
 	process_metrics_register(api->metrics);
 	api->actuator = actuator_new(
@@ -457,6 +344,6 @@ api_stop(struct api **api_ref)
 	free_pools(api);
 	actuator_free(api->actuator);
 	metrics_free(api->metrics);
-	mutex_fini(&api->loops_lock);
+	loops_fini(&api->loops);
 	free(api);
 }

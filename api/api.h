@@ -9,10 +9,8 @@
 #define API_API_H
 
 #include "api/event_loader.h"
-#include "api/latch.h"
-#include "api/seen.h"
+#include "api/loops.h"
 #include "common/compiler.h"
-#include "common/sync.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -22,16 +20,12 @@ struct actuator;
 struct admission;
 struct config;
 struct error;
-struct http_loop;
-struct http_request;
 struct http_server;
 struct instance;
-struct issue;
 struct issue_meters;
 struct metrics;
 struct outbox;
 struct pg_pools;
-struct pipeline;
 struct producer;
 struct relay;
 struct rebuild;
@@ -39,9 +33,6 @@ struct redis_shards;
 struct settings;
 struct upkeep;
 struct worker;
-
-/* The most that server.threads may be. */
-enum { API_LOOPS_MAX = 256 };
 
 struct api {
 	struct actuator *actuator; /* first: actuator_routes look here */
@@ -59,27 +50,10 @@ struct api {
 	struct rebuild *rebuild;
 	struct upkeep *upkeep;
 	struct relay *relay;
-	struct mutex loops_lock;
-	struct api_loops { /* only through loops() */
-		struct api_loop *items[API_LOOPS_MAX];
-		size_t n;
-	} loops_;
+	struct loops loops;
 	_Atomic(struct http_server *) server; /* NULL until it is started */
 	struct http_server *management;       /* NULL: same port */
 	_Atomic bool draining;
-};
-
-/* What one HTTP loop has for itself; touched by its thread only. */
-struct api_loop {
-	struct api *api;
-	struct http_loop *loop;
-	struct pipeline *pipeline;
-	struct latch sold_out;
-	struct seen seen;      /* numbers given out: others read it */
-	struct latch unknown;  /* coupons that do not exist, for a moment */
-	struct issue *waiting; /* for a rate limiter's permit, by time */
-	struct issue *spare;   /* finished issue requests, for reuse */
-	unsigned n_spare;
 };
 
 /*

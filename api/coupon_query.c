@@ -154,7 +154,7 @@ done(struct worker_job *job)
 		query->items = calloc(MAX(n, 1), sizeof(query->items[0]));
 	if (query->items == NULL) {
 		reply_unavailable(query->req,
-			unavailable_reason(
+			database_reason(
 				job->rc != 0 ? job->err.kind : ERROR_NO_MEMORY),
 			"REFUSED");
 		query_free(query);

@@ -102,3 +102,11 @@ unavailable_reason(enum error_kind kind)
 		return "BUSY";
 	}
 }
+
+const char *
+database_reason(enum error_kind kind)
+{
+	if (kind == ERROR_CONNECT_FAILING || kind == ERROR_SUSPENDED)
+		return "DATABASE_DOWN";
+	return unavailable_reason(kind);
+}

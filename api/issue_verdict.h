@@ -63,4 +63,7 @@ struct issue_verdict issue_judge(const struct issue_end *end);
 /* The `reason` a client is told for an error: one of DESIGN 9's. */
 const char *unavailable_reason(enum error_kind kind);
 
+/* The same for an error that came from PostgreSQL or its pool. */
+const char *database_reason(enum error_kind kind);
+
 #endif

@@ -72,7 +72,8 @@ struct inflight *producer_inflight(struct producer *producer);
 
 /*
  * Flush until `deadline_ns`, leave the rest to the relay, end the thread.
- * Nobody may send any more.  True when everything was reported.
+ * Nobody may send any more.  True when everything was reported.  Once is
+ * enough; again, it says the same.
  */
 bool producer_stop(struct producer *producer, int64_t deadline_ns);
 

@@ -30,7 +30,7 @@ struct status_query {
 
 static void
 answer_status(struct status_query *query, const struct status *status,
-	enum error_kind error)
+	const char *reason)
 {
 	switch (status->kind) {
 	case STATUS_PENDING:
@@ -45,8 +45,7 @@ answer_status(struct status_query *query, const struct status *status,
 		reply_unavailable(query->req, "FENCED", "REFUSED");
 		break;
 	case STATUS_UNKNOWN:
-		reply_unavailable(
-			query->req, unavailable_reason(error), "REFUSED");
+		reply_unavailable(query->req, reason, "REFUSED");
 		break;
 	}
 }
@@ -64,7 +63,8 @@ conclude(struct status_query *query, int rc, enum error_kind kind)
 
 	status_resolve(&facts, &query->key, &status);
 	answer_status(query, &status,
-		facts.database_down ? kind : query->redis_error);
+		facts.database_down ? database_reason(kind)
+				    : unavailable_reason(query->redis_error));
 }
 
 static int
@@ -183,8 +183,8 @@ list_done(struct worker_job *job)
 	size_t n = more ? query->paging.limit : query->page.count;
 
 	if (job->rc != 0) {
-		reply_unavailable(query->req, unavailable_reason(job->err.kind),
-			"REFUSED");
+		reply_unavailable(
+			query->req, database_reason(job->err.kind), "REFUSED");
 		return;
 	}
 	json_t *items = json_array();

@@ -55,6 +55,7 @@ struct upkeep {
 	} locked_;
 	/* The thread's. */
 	bool migrated;
+	bool complained; /* said why not, once */
 	int64_t next_publish_ns;
 	uint64_t *generations; /* of each shard's server, when last checked */
 };
@@ -78,9 +79,10 @@ migrate(struct upkeep *upkeep)
 		&applied, &err);
 
 	upkeep->migrated = rc == 0;
-	if (rc != 0)
+	if (rc != 0 && !upkeep->complained)
 		LOG_WARN("schema not applied yet, trying again", LOG_ERR(&err));
-	else if (applied > 0)
+	upkeep->complained = rc != 0;
+	if (rc == 0 && applied > 0)
 		LOG_INFO("schema applied", LOG_INT("migrations", applied),
 			LOG_INT("version", schema_version()));
 }

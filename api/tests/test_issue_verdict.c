@@ -151,6 +151,18 @@ outcomes_have_stable_names(void **state)
 		issue_outcome_name(ISSUE_OUTCOME_UNKNOWN), "UNKNOWN");
 }
 
+static void
+a_database_out_of_reach_is_called_by_its_name(void **state)
+{
+	(void)state;
+	assert_string_equal(
+		database_reason(ERROR_CONNECT_FAILING), "DATABASE_DOWN");
+	assert_string_equal(
+		database_reason(ERROR_DATABASE_DOWN), "DATABASE_DOWN");
+	assert_string_equal(database_reason(ERROR_EXHAUSTED), "EXHAUSTED");
+	assert_string_equal(database_reason(ERROR_TIMEOUT), "TIMEOUT");
+}
+
 int
 main(void)
 {
@@ -163,6 +175,7 @@ main(void)
 		cmocka_unit_test(
 			an_error_of_redis_refuses_only_what_was_sent_once),
 		cmocka_unit_test(our_own_shutdown_is_no_failure_of_redis),
+		cmocka_unit_test(a_database_out_of_reach_is_called_by_its_name),
 		cmocka_unit_test(outcomes_have_stable_names),
 	};
 
