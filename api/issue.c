@@ -47,7 +47,7 @@ issue_new(struct api_loop *loop)
 		issue->loop = loop;
 		issue->req = NULL;
 		issue->loaded = false;
-		issue->command.sent = false;
+		issue->submitted = false;
 		issue->resume_at_ns = 0;
 	}
 	return issue;
@@ -83,6 +83,7 @@ submit(struct issue *issue)
 	command->coupon_id = issue->coupon_id;
 	command->deadline_ns = issue->deadline_ns;
 	command->done = on_reply;
+	issue->submitted = true;
 	pipeline_submit(issue->loop->pipeline, command);
 }
 
@@ -116,12 +117,14 @@ report(struct issue *issue, const struct issue_verdict *verdict)
 		verdict->redis_failed ? BREAKER_FAILURE : BREAKER_SUCCESS);
 }
 
+/* An admitted request comes to its end, once. */
 static void
 finish(struct issue *issue, const struct issue_verdict *verdict,
 	const struct issue_reply *reply)
 {
 	struct api_loop *loop = issue->loop;
 
+	report(issue, verdict);
 	if (verdict->outcome == ISSUE_OUTCOME_ACCEPTED) {
 		assert(reply != NULL);
 		forward(issue, reply);
@@ -154,8 +157,13 @@ load_done(struct worker_job *job)
 		LOG_WARN("event not loaded",
 			LOG_INT("coupon", issue->coupon_id),
 			LOG_ERR(&job->err));
-	} else if (issue->load == EVENT_LOADED) {
+	} else if (issue->load == EVENT_LOADED && issue->req != NULL) {
 		submit(issue);
+		return;
+	} else if (issue->load == EVENT_LOADED) {
+		/* Refused when its deadline passed: nothing may follow. */
+		admission_forget(issue->loop->api->admission, &issue->permit);
+		issue_free(issue);
 		return;
 	} else if (issue->load == EVENT_UNKNOWN) {
 		verdict.outcome = ISSUE_OUTCOME_NOT_FOUND;
@@ -173,7 +181,6 @@ load(struct issue *issue)
 	struct error err;
 
 	issue->loaded = true;
-	issue->command.sent = false; /* that copy is answered for good */
 	issue->job = (struct worker_job){
 		.loop = issue->loop->loop,
 		.deadline_ns = issue->deadline_ns,
@@ -212,8 +219,8 @@ on_reply(struct redis_command *command, const struct redisReply *reply,
 		LOG_WARN("issue command failed",
 			LOG_INT("coupon", issue->coupon_id),
 			LOG_STR("request", issue->request_id), LOG_ERR(err));
+	issue->submitted = false;
 	struct issue_verdict verdict = issue_judge(&end);
-	report(issue, &verdict);
 	if (verdict.outcome != ISSUE_OUTCOME_NOT_FOUND) {
 		finish(issue, &verdict, end.reply);
 	} else if (!issue->loaded) {
@@ -287,14 +294,18 @@ issue_resume(struct issue *issue)
 				  &request, &issue->permit));
 }
 
-/* The kit calls this when nobody has answered in time. */
+/*
+ * The kit calls this when nobody has answered in time.  A command that the
+ * pipeline has may be on its way out at this very moment, whatever its `sent`
+ * says: only without one nothing can be left behind.
+ */
 static void
 on_deadline(struct http_request *req)
 {
 	struct issue *issue = http_request_user(req);
 	const struct issue_verdict verdict = {
-		.outcome = issue->command.sent ? ISSUE_OUTCOME_UNKNOWN
-					       : ISSUE_OUTCOME_REFUSED,
+		.outcome = issue->submitted ? ISSUE_OUTCOME_UNKNOWN
+					    : ISSUE_OUTCOME_REFUSED,
 		.reason = "TIMEOUT",
 	};
 

@@ -34,7 +34,8 @@ struct issue {
 	char request_id[REQUEST_ID_MAX + 1];
 	char traceparent[TRACEPARENT_SIZE]; /* "" if none */
 	bool has_key;
-	bool loaded; /* the worker has asked PostgreSQL already */
+	bool submitted; /* the pipeline has its command */
+	bool loaded;    /* the worker has asked PostgreSQL already */
 	int64_t deadline_ns;
 	int64_t resume_at_ns; /* waits for its permit; 0: it does not */
 	struct admission_permit permit;
