@@ -5,18 +5,18 @@
 
 run:
 	@deploy/local/setup build run
-	@+$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all
 	@deploy/local/stack start
 	@deploy/local/demo
 
 # The run builds with this make's variables (WERROR=1, CC=clang ...).
 test:
 	@deploy/local/setup build run test
-	@+deploy/test/run -m 'not long'
+	@deploy/test/run -m 'not long'
 
 test-all:
 	@deploy/local/setup build run test
-	@+deploy/test/run
+	@deploy/test/run
 
 status logs stop:
 	@deploy/local/stack $@

@@ -188,7 +188,10 @@ class Service:
             "name": "test", "total": total,
             "opensAt": timestamp(opens_in), "closesAt": timestamp(closes_in)})
         assert reply.status == 201, reply
-        return reply.json["id"]
+        event = reply.json["id"]
+        wait_for(lambda: api.get(f"/api/coupons/{event}").json["state"] != "FENCED",
+                 what="the event in Redis")
+        return event
 
     def rows(self, event):
         """[(user, number, request id, accepted at)] in order of number."""
