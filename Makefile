@@ -230,7 +230,7 @@ compile_commands.json: $(O)/flags
 lint: $(O)/flags
 	clang -fsyntax-only -Wthread-safety -Werror $(ALL_CPPFLAGS) -std=gnu17 \
 	  -pthread $(ALL_SRC)
-	printf '%s\n' $(ALL_SRC) | xargs -P 2 -n 4 \
+	printf '%s\n' $(ALL_SRC) | xargs -P 2 -n 1 \
 	  sh -c 'clang-tidy --quiet "$$@" -- $(ALL_CPPFLAGS) -std=gnu17' tidy
 	cppcheck --quiet --error-exitcode=1 --inline-suppr -j 2 \
 	  --enable=warning,performance,portability -I. -D_GNU_SOURCE $(ALL_SRC)

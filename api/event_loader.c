@@ -88,16 +88,13 @@ run_for_integer(struct link *link, enum script_id script,
 			      scripts[script].name);
 }
 
+/* An event that has been handed to the rebuild: is it there in time? */
 static int
-load(const struct event_loader *loader, int64_t coupon_id,
-	enum rebuild_cause cause, int64_t deadline_ns, enum event_load *ret,
-	struct error *err)
+await_rebuild(const struct event_loader *loader, int64_t coupon_id,
+	int64_t deadline_ns, enum event_load *ret, struct error *err)
 {
 	struct event_figures figures;
 
-	if (!rebuild_request(loader->rebuild, coupon_id, cause))
-		return error_set(
-			err, ERROR_BUSY, "too many events wait for a rebuild");
 	*ret = EVENT_REBUILT;
 	if (!rebuild_await(loader->rebuild, coupon_id, deadline_ns))
 		return 0;
@@ -107,6 +104,15 @@ load(const struct event_loader *loader, int64_t coupon_id,
 	if (rc == 0 && figures.event == EVENT_LIVE)
 		*ret = EVENT_LOADED;
 	return rc;
+}
+
+static int
+ask_rebuild(const struct event_loader *loader, int64_t coupon_id,
+	enum rebuild_cause cause, struct error *err)
+{
+	if (rebuild_request(loader->rebuild, coupon_id, cause))
+		return 0;
+	return error_set(err, ERROR_BUSY, "too many events wait for a rebuild");
 }
 
 int
@@ -121,9 +127,11 @@ event_load(const struct event_loader *loader, int64_t coupon_id,
 		*ret = EVENT_UNKNOWN;
 		return 0;
 	}
+	if (rc == 0)
+		rc = ask_rebuild(loader, coupon_id, REBUILD_MISSING, err);
 	if (rc != 0)
 		return rc;
-	return load(loader, coupon_id, REBUILD_MISSING, deadline_ns, ret, err);
+	return await_rebuild(loader, coupon_id, deadline_ns, ret, err);
 }
 
 int
@@ -142,8 +150,10 @@ event_publish(const struct event_loader *loader, const struct coupon *coupon,
 	if (rc != 0 || updated >= 0)
 		return rc;
 	enum event_load ignored; /* what is not done yet goes on without us */
-	return load(
-		loader, coupon->id, REBUILD_NEW, deadline_ns, &ignored, err);
+	rc = ask_rebuild(loader, coupon->id, REBUILD_NEW, err);
+	return rc != 0 ? rc
+		       : await_rebuild(loader, coupon->id, deadline_ns,
+				 &ignored, err);
 }
 
 int

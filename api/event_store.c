@@ -105,8 +105,10 @@ static int
 execute(struct pool *pool, int64_t deadline_ns, const struct query *query,
 	PGresult **ret, struct error *err)
 {
-	return pg_query(pool, deadline_ns, query->statement, query->values,
-		ret, err);
+	const struct pg_query call = { pool, deadline_ns, query->statement,
+		query->values };
+
+	return pg_query(&call, ret, err);
 }
 
 static void

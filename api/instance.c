@@ -29,8 +29,6 @@
 #define LOOK_EVERY_NS (100 * NS_PER_MS)
 #define CALL_TIMEOUT_NS (1 * NS_PER_S)
 
-enum { FENCES_MAX = 64 };
-
 /* A fence on its way to being acknowledged. */
 struct watched {
 	struct instance_fence fence;
@@ -47,7 +45,7 @@ struct instance {
 		bool stopping;
 	} locked_;
 	/* Of the thread. */
-	struct watched watched[FENCES_MAX];
+	struct watched watched[INSTANCE_FENCES_MAX];
 	size_t n_watched;
 };
 
@@ -123,22 +121,22 @@ static int
 update_watched(struct instance *instance, struct error *err)
 {
 	const struct store_call call = store_call(instance);
-	struct instance_fence open[FENCES_MAX];
-	struct watched next[FENCES_MAX];
-	size_t n;
-	int rc = instance_store_fences(
-		&call, instance->id, open, FENCES_MAX, &n, err);
+	struct instance_fences open;
+	struct watched next[INSTANCE_FENCES_MAX];
+	int rc = instance_store_fences(&call, instance->id, &open, err);
 
 	if (rc != 0)
 		return rc;
-	for (size_t i = 0; i < n; i++) {
-		const struct watched *known = find_watched(instance, &open[i]);
+	for (size_t i = 0; i < open.n; i++) {
+		const struct watched *known =
+			find_watched(instance, &open.items[i]);
 
-		next[i] = known != NULL ? *known
-					: (struct watched){ .fence = open[i] };
+		next[i] = known != NULL
+				  ? *known
+				  : (struct watched){ .fence = open.items[i] };
 	}
-	memcpy(instance->watched, next, n * sizeof(next[0]));
-	instance->n_watched = n;
+	memcpy(instance->watched, next, open.n * sizeof(next[0]));
+	instance->n_watched = open.n;
 	return 0;
 }
 

@@ -16,7 +16,6 @@
 #include "common/redis.h"
 #include "common/redis_scan.h"
 
-#include <assert.h>
 #include <hiredis/hiredis.h>
 #include <inttypes.h>
 
@@ -54,19 +53,30 @@ unexpected(struct error *err, const char *what)
 		err, ERROR_REDIS_ERROR, "redis: unexpected reply to %s", what);
 }
 
-/* A script that answers 0 or 1. */
-static int
-run_script(const struct stage *stage, enum script_id script, int n_keys,
-	int argc, const char **argv, bool *ret, struct error *err)
-{
-	size_t argvlen[16];
-	struct redisReply *reply;
+enum { ARGS_MAX = 16 };
 
-	assert(argc <= (int)ARRAY_SIZE(argvlen));
-	for (int i = 0; i < argc; i++)
-		argvlen[i] = strlen(argv[i]);
-	const struct redis_script_call call = { &scripts[script], n_keys,
-		{ argc, argv, argvlen } };
+/* A script that answers 0 or 1. */
+struct script_run {
+	enum script_id script;
+	int n_keys;
+	const char *argv[ARGS_MAX]; /* keys and arguments, then NULL */
+};
+
+static int
+run_script(const struct stage *stage, const struct script_run *run, bool *ret,
+	struct error *err)
+{
+	const char *argv[ARGS_MAX];
+	size_t argvlen[ARGS_MAX];
+	struct redisReply *reply;
+	int argc = 0;
+
+	for (; run->argv[argc] != NULL; argc++) {
+		argv[argc] = run->argv[argc];
+		argvlen[argc] = strlen(argv[argc]);
+	}
+	const struct redis_script_call call = { &scripts[run->script],
+		run->n_keys, { argc, argv, argvlen } };
 	int rc = redis_eval(stage->entry->resource, stage->call->deadline_ns,
 		&call, &reply, err);
 
@@ -75,7 +85,7 @@ run_script(const struct stage *stage, enum script_id script, int n_keys,
 	if (reply->type == REDIS_REPLY_INTEGER)
 		*ret = reply->integer == 1;
 	else
-		rc = unexpected(err, scripts[script].name);
+		rc = unexpected(err, scripts[run->script].name);
 	freeReplyObject(reply);
 	return rc;
 }
@@ -99,10 +109,10 @@ rebuild_redis_fence(const struct rebuild_redis *call, int64_t epoch,
 	if (rc != 0)
 		return rc;
 	event_keys_init(&keys, call->coupon_id);
-	const char *argv[] = { keys.name[0], number(text, epoch) };
+	const struct script_run run = { SCRIPT_FENCE, SCRIPT_FENCE_KEYS,
+		{ keys.name[0], number(text, epoch) } };
 
-	rc = run_script(&stage, SCRIPT_FENCE, SCRIPT_FENCE_KEYS,
-		ARRAY_SIZE(argv), argv, ret_fenced, err);
+	rc = run_script(&stage, &run, ret_fenced, err);
 	stage_end(&stage, rc);
 	return rc;
 }
@@ -304,35 +314,39 @@ add_to_index(const struct stage *stage, struct error *err)
 	return rc;
 }
 
+/* Where the rebuilt event lies until it is in force. */
+struct aside {
+	char users[REDIS_KEY_SIZE + 48];
+	char numbers[REDIS_KEY_SIZE + 48];
+	const struct rebuild_event *event;
+	const struct rebuild_plan *plan;
+};
+
 static int
-put_in_force(const struct stage *stage, const struct rebuild_event *event,
-	const struct rebuild_plan *plan, const char *const temporary[2],
+put_in_force(const struct stage *stage, const struct aside *aside,
 	bool *ret_done, struct error *err)
 {
-	char numbers[7][NUMBER_SIZE];
+	const struct rebuild_event *event = aside->event;
+	char text[7][NUMBER_SIZE];
 	struct event_keys keys;
 
 	event_keys_init(&keys, event->coupon_id);
-	const char *argv[] = {
-		keys.name[0],
-		keys.name[1],
-		keys.name[2],
-		keys.name[3],
-		temporary[0],
-		temporary[1],
-		number(numbers[0], event->epoch),
-		number(numbers[1], rebuild_plan_next(plan)),
-		number(numbers[2], rebuild_plan_latest_ms(plan)),
-		number(numbers[3], event->version),
-		number(numbers[4], event->total),
-		number(numbers[5], event->opens_at_ms),
-		number(numbers[6], event->closes_at_ms),
-		event->closed ? "1" : "0",
+	const struct script_run run = {
+		SCRIPT_REBUILD_COMMIT,
+		SCRIPT_REBUILD_COMMIT_KEYS,
+		{ keys.name[0], keys.name[1], keys.name[2], keys.name[3],
+			aside->users, aside->numbers,
+			number(text[0], event->epoch),
+			number(text[1], rebuild_plan_next(aside->plan)),
+			number(text[2], rebuild_plan_latest_ms(aside->plan)),
+			number(text[3], event->version),
+			number(text[4], event->total),
+			number(text[5], event->opens_at_ms),
+			number(text[6], event->closes_at_ms),
+			event->closed ? "1" : "0" },
 	};
 
-	return run_script(stage, SCRIPT_REBUILD_COMMIT,
-		SCRIPT_REBUILD_COMMIT_KEYS, ARRAY_SIZE(argv), argv, ret_done,
-		err);
+	return run_script(stage, &run, ret_done, err);
 }
 
 int
@@ -340,25 +354,23 @@ rebuild_redis_commit(const struct rebuild_redis *call,
 	const struct rebuild_event *event, const struct rebuild_plan *plan,
 	bool *ret_done, struct error *err)
 {
-	char users[REDIS_KEY_SIZE + 48], numbers[REDIS_KEY_SIZE + 48];
+	struct aside aside = { .event = event, .plan = plan };
 	struct stage stage;
 	int rc = stage_begin(&stage, call, err);
 
 	if (rc != 0)
 		return rc;
-	(void)snprintf(users, sizeof(users),
+	(void)snprintf(aside.users, sizeof(aside.users),
 		"{c:%" PRId64 "}:rebuild:%" PRId64 ":users", event->coupon_id,
 		event->epoch);
-	(void)snprintf(numbers, sizeof(numbers),
+	(void)snprintf(aside.numbers, sizeof(aside.numbers),
 		"{c:%" PRId64 "}:rebuild:%" PRId64 ":free", event->coupon_id,
 		event->epoch);
-	rc = write_plan(&stage, plan, users, numbers, err);
+	rc = write_plan(&stage, plan, aside.users, aside.numbers, err);
 	if (rc == 0)
 		rc = add_to_index(&stage, err);
 	if (rc == 0)
-		rc = put_in_force(&stage, event, plan,
-			(const char *const[2]){ users, numbers }, ret_done,
-			err);
+		rc = put_in_force(&stage, &aside, ret_done, err);
 	stage_end(&stage, rc);
 	return rc;
 }

@@ -108,11 +108,12 @@ raise_fence(struct rebuild_run *run, struct error *err)
 	int64_t coupon_id = run->event.coupon_id, redis_epoch = 0;
 	bool taken = false, fenced = false;
 	int rc = read_redis_epoch(run, &redis_epoch, err);
+	const struct rebuild_claim claim = { coupon_id,
+		run->config->instance_id, redis_epoch };
 
 	if (rc == 0)
-		rc = rebuild_store_take(&call, coupon_id,
-			run->config->instance_id, redis_epoch, &taken,
-			&run->event, err);
+		rc = rebuild_store_take(
+			&call, &claim, &taken, &run->event, err);
 	if (rc == 0 && !taken)
 		rc = error_set(err, ERROR_BUSY,
 			"another api rebuilds event %" PRId64, coupon_id);

@@ -108,8 +108,10 @@ static int
 query(const struct store_call *call, const struct pg_statement *statement,
 	const char *const *values, PGresult **ret, struct error *err)
 {
-	return pg_query(pg_write_pool(call->pg), call->deadline_ns, statement,
-		values, ret, err);
+	const struct pg_query q = { pg_write_pool(call->pg), call->deadline_ns,
+		statement, values };
+
+	return pg_query(&q, ret, err);
 }
 
 /* For what has no result to read. */
@@ -122,29 +124,29 @@ run(const struct store_call *call, const struct pg_statement *statement,
 	return query(call, statement, values, &result, err);
 }
 
-/* The single bigint of a single row; `none` when there is no row. */
+/* The single bigint of a single row; 0 when there is no row. */
 static int
 query_number(const struct store_call *call,
 	const struct pg_statement *statement, const char *const *values,
-	int64_t none, int64_t *ret, struct error *err)
+	int64_t *ret, struct error *err)
 {
 	CLEANUP(pg_result_cleanup) PGresult *result = NULL;
 	int rc = query(call, statement, values, &result, err);
 
 	if (rc == 0)
-		*ret = PQntuples(result) > 0 ? pg_int8(result, 0, 0) : none;
+		*ret = PQntuples(result) > 0 ? pg_int8(result, 0, 0) : 0;
 	return rc;
 }
 
 int
-rebuild_store_take(const struct store_call *call, int64_t coupon_id,
-	const char *holder, int64_t redis_epoch, bool *ret_taken,
+rebuild_store_take(const struct store_call *call,
+	const struct rebuild_claim *claim, bool *ret_taken,
 	struct rebuild_event *ret, struct error *err)
 {
 	CLEANUP(pg_result_cleanup) PGresult *result = NULL;
 	char id[NUMBER_SIZE], epoch[NUMBER_SIZE];
-	const char *const values[] = { number(id, coupon_id), holder,
-		number(epoch, redis_epoch) };
+	const char *const values[] = { number(id, claim->coupon_id),
+		claim->holder, number(epoch, claim->redis_epoch) };
 	int rc = query(call, &take, values, &result, err);
 	int64_t known = 0;
 
@@ -153,7 +155,7 @@ rebuild_store_take(const struct store_call *call, int64_t coupon_id,
 	*ret_taken = PQntuples(result) > 0;
 	if (*ret_taken) {
 		*ret = (struct rebuild_event){
-			.coupon_id = coupon_id,
+			.coupon_id = claim->coupon_id,
 			.epoch = pg_int8(result, 0, 0),
 			.version = pg_int8(result, 0, 1),
 			.total = pg_int4(result, 0, 2),
@@ -163,10 +165,10 @@ rebuild_store_take(const struct store_call *call, int64_t coupon_id,
 		};
 		return 0;
 	}
-	rc = query_number(call, &exists, values, 0, &known, err);
+	rc = query_number(call, &exists, values, &known, err);
 	if (rc == 0 && known == 0)
 		rc = error_set(err, ERROR_NOT_FOUND,
-			"PostgreSQL has no event %" PRId64, coupon_id);
+			"PostgreSQL has no event %" PRId64, claim->coupon_id);
 	return rc;
 }
 
@@ -177,7 +179,7 @@ rebuild_store_renew(const struct store_call *call, int64_t coupon_id,
 	char id[NUMBER_SIZE];
 	const char *const values[] = { number(id, coupon_id), holder };
 	int64_t renewed = 0;
-	int rc = query_number(call, &renew, values, 0, &renewed, err);
+	int rc = query_number(call, &renew, values, &renewed, err);
 
 	if (rc == 0 && renewed == 0)
 		rc = error_set(err, ERROR_CANCELLED,
@@ -203,7 +205,7 @@ rebuild_store_is_leased(const struct store_call *call, int64_t coupon_id,
 	char id[NUMBER_SIZE];
 	const char *const values[] = { number(id, coupon_id) };
 	int64_t found = 0;
-	int rc = query_number(call, &leased, values, 0, &found, err);
+	int rc = query_number(call, &leased, values, &found, err);
 
 	if (rc == 0)
 		*ret = found != 0;
@@ -218,7 +220,7 @@ rebuild_store_missing_acks(const struct store_call *call,
 	const char *const values[] = { number(id, event->coupon_id),
 		number(epoch, event->epoch) };
 
-	return query_number(call, &missing_acks, values, 0, ret, err);
+	return query_number(call, &missing_acks, values, ret, err);
 }
 
 int
@@ -228,7 +230,7 @@ rebuild_store_highest(const struct store_call *call, int64_t coupon_id,
 	char id[NUMBER_SIZE];
 	const char *const values[] = { number(id, coupon_id) };
 
-	return query_number(call, &highest, values, 0, ret, err);
+	return query_number(call, &highest, values, ret, err);
 }
 
 /* ---- the cut ---- */
@@ -416,19 +418,19 @@ instance_store_leave(
 
 int
 instance_store_fences(const struct store_call *call, const char *instance,
-	struct instance_fence *ret, size_t max, size_t *ret_n,
-	struct error *err)
+	struct instance_fences *ret, struct error *err)
 {
 	CLEANUP(pg_result_cleanup) PGresult *result = NULL;
 	char limit[NUMBER_SIZE];
-	const char *const values[] = { instance, number(limit, (int64_t)max) };
+	const char *const values[] = { instance,
+		number(limit, INSTANCE_FENCES_MAX) };
 	int rc = query(call, &fences, values, &result, err);
 
 	if (rc != 0)
 		return rc;
-	*ret_n = (size_t)PQntuples(result);
-	for (size_t i = 0; i < *ret_n; i++)
-		ret[i] = (struct instance_fence){
+	ret->n = (size_t)PQntuples(result);
+	for (size_t i = 0; i < ret->n; i++)
+		ret->items[i] = (struct instance_fence){
 			.coupon_id = pg_int8(result, (int)i, 0),
 			.epoch = pg_int8(result, (int)i, 1),
 		};

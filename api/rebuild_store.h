@@ -32,11 +32,16 @@ struct rebuild_event {
 
 /*
  * Become the rebuilder and raise the epoch above PostgreSQL's and
- * `redis_epoch`.  *ret_taken false: another holds the lease.
+ * Redis's.  *ret_taken false: another holds the lease.
  * -ERROR_NOT_FOUND: no such event.
  */
-int rebuild_store_take(const struct store_call *call, int64_t coupon_id,
-	const char *holder, int64_t redis_epoch, bool *ret_taken,
+struct rebuild_claim {
+	int64_t coupon_id;
+	const char *holder;
+	int64_t redis_epoch;
+};
+int rebuild_store_take(const struct store_call *call,
+	const struct rebuild_claim *claim, bool *ret_taken,
 	struct rebuild_event *ret, struct error *err) NODISCARD;
 
 /* Another 5 s.  -ERROR_CANCELLED: the lease is no longer ours. */
@@ -94,14 +99,18 @@ int instance_store_beat(const struct store_call *call, const char *instance,
 int instance_store_leave(const struct store_call *call, const char *instance,
 	struct error *err) NODISCARD;
 
-/* Fences that this instance has not acknowledged; at most `max`. */
+/* Fences that this instance has not acknowledged; the rest come next time. */
+enum { INSTANCE_FENCES_MAX = 64 };
 struct instance_fence {
 	int64_t coupon_id;
 	int64_t epoch;
 };
+struct instance_fences {
+	struct instance_fence items[INSTANCE_FENCES_MAX];
+	size_t n;
+};
 int instance_store_fences(const struct store_call *call, const char *instance,
-	struct instance_fence *ret, size_t max, size_t *ret_n,
-	struct error *err) NODISCARD;
+	struct instance_fences *ret, struct error *err) NODISCARD;
 int instance_store_ack(const struct store_call *call, const char *instance,
 	const struct instance_fence *fence, struct error *err) NODISCARD;
 

@@ -80,17 +80,21 @@ find_partitions(struct scan_run *run, struct error *err)
 
 	assert(metadata->topic_cnt == 1);
 	const struct rd_kafka_metadata_topic *found = &metadata->topics[0];
+	size_t n = (size_t)found->partition_cnt;
 	int rc = 0;
 
-	run->n = (size_t)found->partition_cnt;
-	run->partitions = calloc(run->n + 1, sizeof(*run->partitions));
 	if (found->err != RD_KAFKA_RESP_ERR_NO_ERROR)
 		rc = kafka_failed(
 			err, run->scan->topic, "metadata", found->err);
-	else if (run->partitions == NULL)
+	else
+		run->partitions = calloc(n + 1, sizeof(*run->partitions));
+	if (run->partitions != NULL) {
+		for (size_t i = 0; i < n; i++)
+			run->partitions[i].id = found->partitions[i].id;
+		run->n = n;
+	} else if (rc == 0) {
 		rc = error_set(err, ERROR_NO_MEMORY, "kafka: out of memory");
-	for (size_t i = 0; rc == 0 && i < run->n; i++)
-		run->partitions[i].id = found->partitions[i].id;
+	}
 	rd_kafka_metadata_destroy(metadata);
 	return rc;
 }
@@ -118,7 +122,8 @@ start_of(const struct kafka_scan *scan, int32_t partition, int64_t low,
 static int
 find_ends(struct scan_run *run, struct error *err)
 {
-	qsort(run->partitions, run->n, sizeof(*run->partitions), by_id);
+	if (run->n > 0)
+		qsort(run->partitions, run->n, sizeof(*run->partitions), by_id);
 	for (size_t i = 0; i < run->n; i++) {
 		struct kafka_scan_partition *p = &run->partitions[i];
 		int64_t low;
@@ -192,10 +197,10 @@ static int
 read_all(struct scan_run *run, struct error *err)
 {
 	bool *ended = calloc(run->n + 1, sizeof(*ended));
-	int rc = ended == NULL ? error_set(err, ERROR_NO_MEMORY,
-					 "kafka: out of memory")
-			       : 0;
+	int rc = 0;
 
+	if (ended == NULL)
+		return error_set(err, ERROR_NO_MEMORY, "kafka: out of memory");
 	while (rc == 0 && run->n_open > 0) {
 		int wait_ms = clock_poll_timeout_ms(run->scan->deadline_ns);
 		rd_kafka_message_t *message =

@@ -12,13 +12,18 @@
 
 #include <stdint.h>
 
+struct pg_query {
+	struct pool *pool;
+	int64_t deadline_ns;
+	const struct pg_statement *statement;
+	const char *const *values; /* text, as many as the statement has */
+};
+
 /*
- * Borrow from `pool`, run, give back.  `values` are text parameters, as many
- * as the statement has; results are binary.  Errors are pool_acquire()'s and
- * pg_execute()'s; *ret as the latter's.
+ * Borrow, run, give back.  Results are binary.  Errors are pool_acquire()'s
+ * and pg_execute()'s; *ret as the latter's.
  */
-int pg_query(struct pool *pool, int64_t deadline_ns,
-	const struct pg_statement *statement, const char *const *values,
-	PGresult **ret, struct error *err) NODISCARD;
+int pg_query(const struct pg_query *query, PGresult **ret,
+	struct error *err) NODISCARD;
 
 #endif
