@@ -19,9 +19,10 @@
  * point of pipelining, and harmless while there are connections.  When there
  * are none, a loop that never falls idle could keep the last one for good.
  * So a lease that is older than a quarter of max-wait asks now and then
- * whether others wait, and if so takes no more commands, drains, goes back,
- * and the pool hands it to the head of its queue.  With max-pipeline 1 every
- * reply ends its lease and the order is the queue's.
+ * whether others wait or the pool wants it back (evicted, too old, one too
+ * many, suspended), and if so takes no more commands, drains, goes back, and
+ * the pool hands it to the head of its queue or closes it.  With max-pipeline
+ * 1 every reply ends its lease and the order is the queue's.
  *
  * Who ends a command.  Exactly one of: its reply, its deadline, the failure
  * to get a connection, the loss of its connection without a second try.  All

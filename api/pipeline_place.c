@@ -60,7 +60,8 @@ must_drain(struct redis_lease *lease, int64_t now_ns)
 	if (lease->draining || now_ns < lease->fair_until_ns)
 		return lease->draining;
 	pool_snapshot(lease->lane->pool, &snapshot);
-	lease->draining = snapshot.waiting > lease->lane->n_waiting;
+	lease->draining = snapshot.waiting > lease->lane->n_waiting ||
+			  pool_wants_back(lease->lane->pool, lease->entry);
 	lease->fair_until_ns = now_ns + pipeline_max_wait_ns() / 4;
 	return lease->draining;
 }

@@ -121,6 +121,12 @@ int pool_acquire(struct pool *pool, const char *holder, int64_t deadline_ns,
 void pool_release(
 	struct pool *pool, struct pool_entry **entry, enum pool_return how);
 
+/*
+ * For who keeps a connection busy without end: should it come back soon,
+ * because it was evicted, is too old or one too many, or the pool suspended?
+ */
+bool pool_wants_back(struct pool *pool, const struct pool_entry *entry);
+
 /* ---- for threads that must not block ---- */
 
 /*

@@ -33,6 +33,11 @@ struct pool_holder {
 	int64_t held_ns;
 };
 size_t pool_holders(struct pool *pool, struct pool_holder *ret, size_t max);
+/* The same of those who wait; held_ns is how long they have. */
+size_t pool_waiters(struct pool *pool, struct pool_holder *ret, size_t max);
+
+/* The configuration in force. */
+void pool_config_get(struct pool *pool, struct pool_config *ret);
 
 /* Apply at once, growing or shrinking; surplus lent ones close on return. */
 void pool_configure(struct pool *pool, const struct pool_config *config);

@@ -151,6 +151,23 @@ is_unwanted(struct pool *pool, const struct pool_conn *conn, int64_t now,
 	return true;
 }
 
+bool
+pool_wants_back(struct pool *pool, const struct pool_entry *entry)
+{
+	const struct pool_conn *conn =
+		container_of(entry, const struct pool_conn, entry);
+	const int64_t now = pool_now(pool);
+	enum pool_close why = POOL_CLOSE_MAX_IDLE;
+
+	mutex_lock(&pool->lock);
+	assert(conn->state == CONN_LENT);
+	const bool wanted = pool_locked(pool)->suspended ||
+			    (is_unwanted(pool, conn, now, &why) &&
+				    why != POOL_CLOSE_MAX_IDLE);
+	mutex_unlock(&pool->lock);
+	return wanted;
+}
+
 void
 pool_answer_head(struct pool *pool, struct pool_entry *entry,
 	struct pool_waiters *answered)

@@ -84,6 +84,33 @@ pool_holders(struct pool *pool, struct pool_holder *ret, size_t max)
 	return n;
 }
 
+size_t
+pool_waiters(struct pool *pool, struct pool_holder *ret, size_t max)
+{
+	const int64_t now = pool_now(pool);
+	const struct pool_waiter *waiter = NULL;
+	size_t n = 0;
+
+	mutex_lock(&pool->lock);
+	TAILQ_FOREACH(waiter, &pool_locked(pool)->queue, link)
+	{
+		if (n == max)
+			break;
+		ret[n].holder = waiter->holder;
+		ret[n++].held_ns = now - waiter->since_ns;
+	}
+	mutex_unlock(&pool->lock);
+	return n;
+}
+
+void
+pool_config_get(struct pool *pool, struct pool_config *ret)
+{
+	mutex_lock(&pool->lock);
+	*ret = pool_locked(pool)->config;
+	mutex_unlock(&pool->lock);
+}
+
 bool
 pool_has_connected(struct pool *pool)
 {

@@ -19,6 +19,7 @@
 
 #include <assert.h>
 #include <hiredis/hiredis.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,7 +41,8 @@ static const struct metric_family restarts METRIC_FAMILY = {
 
 struct redis_shards {
 	char *host, *password;
-	struct redis_target target; /* borrows host */
+	struct redis_target target;      /* borrows host */
+	_Atomic int64_t user_timeout_ns; /* in place of the target's: live */
 	struct redis_script *scripts;
 	size_t n_scripts;
 	struct metrics *metrics;
@@ -126,9 +128,12 @@ open_conn(void *ctx, int64_t deadline_ns, void **ret, struct error *err)
 		.loaded = learn_sha1,
 		.ctx = shards,
 	};
+	struct redis_target target = shards->target;
 	struct redis_conn *conn = NULL;
 	struct redis_facts facts = { 0 };
-	int rc = redis_conn_open(&shards->target, deadline_ns, &conn, err);
+
+	target.user_timeout_ns = atomic_load(&shards->user_timeout_ns);
+	int rc = redis_conn_open(&target, deadline_ns, &conn, err);
 
 	if (rc == 0)
 		rc = redis_conn_setup(conn, &setup, deadline_ns, &facts, err);
@@ -234,8 +239,8 @@ redis_shards_new(const struct settings *settings, struct redis_script *scripts,
 	shards->target = (struct redis_target){
 		.host = shards->host,
 		.port = (int)settings->redis_port,
-		.user_timeout_ns = settings->redis_timeout_ns,
 	};
+	atomic_init(&shards->user_timeout_ns, settings->redis_timeout_ns);
 	shards->scripts = scripts;
 	shards->n_scripts = n_scripts;
 	shards->metrics = metrics;
@@ -276,6 +281,7 @@ redis_shards_configure(
 {
 	const struct pool_config config = to_pool_config(settings);
 
+	atomic_store(&shards->user_timeout_ns, settings->redis_timeout_ns);
 	pool_configure(shards->pool, &config);
 }
 
