@@ -5,6 +5,7 @@
 #include "api/api_health.h"
 #include "api/instance.h"
 #include "api/issue.h"
+#include "api/levers.h"
 #include "api/outbox.h"
 #include "api/pipeline.h"
 #include "api/producer.h"
@@ -198,7 +199,8 @@ start_threads(struct api *api, const struct settings *settings)
 }
 
 int
-api_start(const struct settings *settings, struct api **ret, struct error *err)
+api_start(const struct settings *settings, struct reload *reload,
+	struct api **ret, struct error *err)
 {
 	struct api *api = calloc(1, sizeof(*api));
 
@@ -210,10 +212,12 @@ api_start(const struct settings *settings, struct api **ret, struct error *err)
 	process_metrics_register(api->metrics);
 	api->actuator = actuator_new(
 		api->metrics, "api", settings->management_show_details);
+	actuator_reload(api->actuator, reload);
 	api_health_register(api);
 	int rc = start_backends(api, settings, err);
 	if (rc == 0) {
 		start_threads(api, settings);
+		levers_register(api);
 		rc = start_servers(api, settings, err);
 	}
 	if (rc != 0) {
@@ -222,6 +226,13 @@ api_start(const struct settings *settings, struct api **ret, struct error *err)
 	}
 	*ret = api;
 	return 0;
+}
+
+static void
+configure_server(struct http_server *server, const struct settings *settings)
+{
+	http_server_configure(server, settings->server_request_timeout_ns,
+		(unsigned)settings->server_access_log_sample);
 }
 
 void
@@ -233,10 +244,11 @@ api_configure(struct api *api, const struct settings *settings)
 	pg_pools_configure(api->pg, settings);
 	admission_configure(api->admission, settings);
 	relay_configure(api->relay, settings);
-	actuator_configure(api->actuator, settings->management_show_details);
-	http_server_configure(atomic_load(&api->server),
-		settings->server_request_timeout_ns,
-		(unsigned)settings->server_access_log_sample);
+	actuator_configure(api->actuator, settings->management_show_details,
+		settings->logging_level);
+	configure_server(atomic_load(&api->server), settings);
+	if (api->management != NULL)
+		configure_server(api->management, settings);
 }
 
 /* ---- stop ---- */

@@ -30,6 +30,7 @@ struct producer;
 struct relay;
 struct rebuild;
 struct redis_shards;
+struct reload;
 struct settings;
 struct upkeep;
 struct worker;
@@ -57,11 +58,11 @@ struct api {
 };
 
 /*
- * Start everything; `settings` is borrowed for good.  Waits for no server:
+ * Start everything; `settings` and `reload` are borrowed for good.  Waits for no server:
  * what is not there yet is tried again in the background.
  */
-int api_start(const struct settings *settings, struct api **ret,
-	struct error *err) NODISCARD;
+int api_start(const struct settings *settings, struct reload *reload,
+	struct api **ret, struct error *err) NODISCARD;
 
 /* New settings are in force (their live part). */
 void api_configure(struct api *api, const struct settings *settings);

@@ -45,6 +45,7 @@ struct breaker {
 		int64_t open_ns; /* how long OPEN lasts this time */
 		uint64_t successful_calls, failed_calls, late_results;
 		uint64_t entered[BREAKER_FORCED_OPEN + 1];
+		struct breaker_history history;
 	} locked_;
 };
 
@@ -122,6 +123,7 @@ static void
 enter(struct breaker *breaker, enum breaker_state state, int64_t now_ns)
 {
 	struct locked *s = locked(breaker);
+	const enum breaker_state from = state_of(load_word(breaker));
 	uint64_t generation = generation_of(load_word(breaker)) + 1;
 
 	if (state == BREAKER_CLOSED) {
@@ -139,6 +141,10 @@ enter(struct breaker *breaker, enum breaker_state state, int64_t now_ns)
 	}
 	s->entered_ns = now_ns;
 	s->entered[state]++;
+	if (state != from)
+		breaker_history_add(&s->history,
+			&(struct breaker_transition){ now_ns,
+				(unsigned char)from, (unsigned char)state });
 	atomic_store_explicit(&breaker->word, generation << 3 | (uint64_t)state,
 		memory_order_release);
 }
@@ -441,6 +447,16 @@ breaker_snapshot(
 	for (size_t i = 0; i < ARRAY_SIZE(ret->entered); i++)
 		ret->entered[i] = s->entered[i];
 	mutex_unlock(&breaker->lock);
+}
+
+size_t
+breaker_transitions(struct breaker *breaker,
+	struct breaker_transition ret[BREAKER_HISTORY_MAX])
+{
+	mutex_lock(&breaker->lock);
+	const size_t n = breaker_history_copy(&locked(breaker)->history, ret);
+	mutex_unlock(&breaker->lock);
+	return n;
 }
 
 const char *

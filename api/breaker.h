@@ -19,6 +19,7 @@
 #ifndef API_BREAKER_H
 #define API_BREAKER_H
 
+#include "api/breaker_history.h"
 #include "common/compiler.h"
 
 #include <stdbool.h>
@@ -117,6 +118,10 @@ struct breaker_snapshot {
 };
 void breaker_snapshot(
 	struct breaker *breaker, int64_t now_ns, struct breaker_snapshot *ret);
+
+/* Its last changes of state, oldest first; how many were written. */
+size_t breaker_transitions(struct breaker *breaker,
+	struct breaker_transition ret[BREAKER_HISTORY_MAX]);
 
 /* "half_open" */
 const char *breaker_state_name(enum breaker_state state);

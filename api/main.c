@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/pg.h"
+#include "common/reload.h"
 
 #include <sodium.h>
 
@@ -64,40 +65,25 @@ migrate(const struct settings *settings)
 }
 
 static void
-reload(struct api *api, struct config *config)
+configure(void *arg, const struct settings *settings)
 {
-	const struct settings *settings;
-	struct config_changes changes;
-	struct error err;
-
-	if (config_reload(config, &settings, &changes, &err) != 0) {
-		LOG_ERROR("configuration refused, nothing has changed",
-			LOG_ERR(&err));
-		return;
-	}
-	api_configure(api, settings);
-	log_configure(settings);
-	for (size_t i = 0; i < changes.count; i++)
-		LOG_INFO("configuration changed",
-			LOG_STR("key", changes.items[i].key),
-			LOG_STR("from", changes.items[i].from),
-			LOG_STR("to", changes.items[i].to),
-			LOG_STR("effect", changes.items[i].live
-						  ? "now"
-						  : "after a restart"));
+	api_configure(arg, settings);
 }
 
 static int
 run(struct config *config)
 {
 	const struct settings *settings = config_settings(config);
+	struct reload *reload;
 	struct api *api;
 	struct error err;
 
 	lifecycle_init(
 		(uint64_t)settings->server_max_connections + FILES_OF_OUR_OWN);
 	log_begin(settings);
-	if (api_start(settings, &api, &err) != 0) {
+	reload = reload_new(config);
+	if (api_start(settings, reload, &api, &err) != 0) {
+		reload_free(reload);
 		log_stop();
 		return fail("cannot start", &err);
 	}
@@ -106,10 +92,12 @@ run(struct config *config)
 		event != LIFECYCLE_STOP;) {
 		event = lifecycle_wait(INT64_MAX);
 		if (event == LIFECYCLE_RELOAD)
-			reload(api, config);
+			reload_run(reload, configure, api);
 	}
+	reload_stop(reload);
 	bool clean = api_drain(api);
 	api_stop(&api);
+	reload_free(reload);
 	log_stop();
 	return clean ? EXIT_SUCCESS : EXIT_FAILURE;
 }

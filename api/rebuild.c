@@ -53,7 +53,7 @@ struct rebuild {
 		int64_t running; /* coupon id, 0: none */
 		uint64_t done, failed;
 		struct error last_error;
-		int64_t failed_at_ns;
+		int64_t failed_at_ns, ended_at_ns; /* 0: never */
 	} locked_;
 };
 
@@ -155,6 +155,7 @@ run_wish(struct rebuild *rebuild, const struct wish *wish)
 				wish->cause, clock_now_ns() + RETRY_AFTER_NS };
 	}
 	s->running = 0;
+	s->ended_at_ns = clock_now_ns();
 	cond_broadcast(&rebuild->changed);
 	mutex_unlock(&rebuild->lock);
 }
@@ -300,15 +301,17 @@ rebuild_status(struct rebuild *rebuild, struct rebuild_status *ret)
 {
 	mutex_lock(&rebuild->lock);
 	const struct locked *s = locked(rebuild);
+	const int64_t now_ns = clock_now_ns();
 
 	*ret = (struct rebuild_status){
 		.waiting = s->n,
 		.running = s->running,
 		.done = s->done,
 		.failed = s->failed,
-		.error_age_ns = s->failed_at_ns == 0
-					? -1
-					: clock_now_ns() - s->failed_at_ns,
+		.error_age_ns =
+			s->failed_at_ns == 0 ? -1 : now_ns - s->failed_at_ns,
+		.last_age_ns =
+			s->ended_at_ns == 0 ? -1 : now_ns - s->ended_at_ns,
 	};
 	memcpy(ret->error, s->last_error.msg, sizeof(ret->error));
 	mutex_unlock(&rebuild->lock);

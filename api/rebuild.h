@@ -70,8 +70,9 @@ struct rebuild_status {
 	size_t waiting;
 	int64_t running; /* coupon id, 0: none */
 	uint64_t done, failed;
-	char error[360]; /* of the last failure, "" if none */
-	int64_t error_age_ns;
+	char error[360];      /* of the last failure, "" if none */
+	int64_t error_age_ns; /* -1: none yet, as the next */
+	int64_t last_age_ns;  /* since the last one ended, well or not */
 };
 void rebuild_status(struct rebuild *rebuild, struct rebuild_status *ret);
 

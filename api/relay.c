@@ -429,5 +429,6 @@ relay_status(struct relay *relay, struct relay_status *ret)
 
 	*ret = locked(relay)->status;
 	mutex_unlock(&relay->lock);
+	ret->interval_ns = interval_ns(relay);
 	ret->last_pass_age_ns = at_ns == 0 ? -1 : clock_now_ns() - at_ns;
 }

@@ -49,6 +49,7 @@ void relay_configure(struct relay *relay, const struct settings *settings);
 struct relay_status {
 	int64_t last_pass_age_ns; /* -1 before the first */
 	int64_t last_pass_took_ns;
+	int64_t interval_ns; /* between two */
 	size_t events, sent, skipped, removed;
 	char error[360]; /* why the last pass was cut short, or "" */
 };

@@ -3,6 +3,7 @@
 
 #include "api/admin.h"
 #include "api/issue.h"
+#include "api/levers.h"
 #include "api/queries.h"
 #include "common/actuator.h"
 
@@ -27,13 +28,22 @@ static const struct http_route own[] = {
 
 static struct http_route table[ARRAY_SIZE(own) + ACTUATOR_MAX];
 
+static void
+add(size_t *n, const struct http_route *more, size_t n_more)
+{
+	assert(n_more <= ARRAY_SIZE(table) - *n);
+	memcpy(&table[*n], more, n_more * sizeof(table[0]));
+	*n += n_more;
+}
+
 const struct http_route *
 routes(size_t *ret_count)
 {
-	assert(actuator_n_routes <= ACTUATOR_MAX);
-	memcpy(table, own, sizeof(own));
-	memcpy(&table[ARRAY_SIZE(own)], actuator_routes,
-		actuator_n_routes * sizeof(table[0]));
-	*ret_count = ARRAY_SIZE(own) + actuator_n_routes;
+	size_t n = 0;
+
+	add(&n, own, ARRAY_SIZE(own));
+	add(&n, actuator_routes, actuator_n_routes);
+	add(&n, levers_routes, levers_n_routes);
+	*ret_count = n;
 	return table;
 }

@@ -52,8 +52,12 @@ struct upkeep {
 	struct cond changed; /* with lock: stopping */
 	struct locked {      /* only through locked() */
 		bool stopping;
+		struct upkeep_status status;
+		int64_t passed_at_ns; /* 0: never */
 	} locked_;
 	/* The thread's. */
+	char error[360];         /* of this pass so far; "": none */
+	char publish_error[360]; /* of the last time it came to that */
 	bool migrated;
 	bool complained; /* said why not, once */
 	int64_t next_publish_ns;
@@ -68,6 +72,12 @@ locked(struct upkeep *upkeep)
 	return &upkeep->locked_;
 }
 
+static void
+note(char error[360], const struct error *err)
+{
+	(void)snprintf(error, sizeof(err->msg), "%s", err->msg);
+}
+
 /* ---- the schema ---- */
 
 static void
@@ -79,6 +89,8 @@ migrate(struct upkeep *upkeep)
 		&applied, &err);
 
 	upkeep->migrated = rc == 0;
+	if (rc != 0)
+		note(upkeep->error, &err);
 	if (rc != 0 && !upkeep->complained)
 		LOG_WARN("schema not applied yet, trying again", LOG_ERR(&err));
 	upkeep->complained = rc != 0;
@@ -354,12 +366,14 @@ check_restarts(struct upkeep *upkeep)
 		if (!info.connected_once ||
 			info.generation == upkeep->generations[i])
 			continue;
-		if (check_shard(
-			    upkeep, redis_shards_pool_at(shards, i), &err) == 0)
+		if (check_shard(upkeep, redis_shards_pool_at(shards, i),
+			    &err) == 0) {
 			upkeep->generations[i] = info.generation;
-		else
-			LOG_WARN("restarted Redis not checked, trying again",
-				LOG_ERR(&err));
+			continue;
+		}
+		LOG_WARN("restarted Redis not checked, trying again",
+			LOG_ERR(&err));
+		note(upkeep->error, &err);
 	}
 }
 
@@ -372,16 +386,40 @@ tick(struct upkeep *upkeep)
 
 	if (!upkeep->migrated)
 		migrate(upkeep);
-	if (look_at_outboxes(upkeep, &err) != 0)
+	if (look_at_outboxes(upkeep, &err) != 0) {
 		LOG_DEBUG("outboxes not read", LOG_ERR(&err));
+		note(upkeep->error, &err);
+	}
 	if (!upkeep->migrated)
 		return;
 	check_restarts(upkeep);
 	if (clock_now_ns() < upkeep->next_publish_ns)
 		return;
 	upkeep->next_publish_ns = clock_now_ns() + PUBLISH_EVERY_NS;
-	if (publish(upkeep, &err) != 0)
+	upkeep->publish_error[0] = '\0';
+	if (publish(upkeep, &err) != 0) {
 		LOG_WARN("versions of events not compared", LOG_ERR(&err));
+		note(upkeep->publish_error, &err);
+	}
+}
+
+/* One tick, and what came of it. */
+static void
+pass(struct upkeep *upkeep)
+{
+	const int64_t begun_ns = clock_now_ns();
+
+	upkeep->error[0] = '\0';
+	tick(upkeep);
+	const char *error = upkeep->error[0] != '\0' ? upkeep->error
+						     : upkeep->publish_error;
+	mutex_lock(&upkeep->lock);
+	struct locked *s = locked(upkeep);
+	s->passed_at_ns = clock_now_ns();
+	s->status.last_pass_took_ns = s->passed_at_ns - begun_ns;
+	s->status.migrated = upkeep->migrated;
+	memcpy(s->status.error, error, sizeof(s->status.error));
+	mutex_unlock(&upkeep->lock);
 }
 
 /* False once it is to stop. */
@@ -405,7 +443,7 @@ upkeep_thread(void *arg)
 {
 	thread_set_name("upkeep");
 	do {
-		tick(arg);
+		pass(arg);
 	} while (wait_for_tick(arg));
 	return NULL;
 }
@@ -444,4 +482,18 @@ upkeep_stop(struct upkeep *upkeep)
 	mutex_fini(&upkeep->lock);
 	free(upkeep->generations);
 	free(upkeep);
+}
+
+void
+upkeep_status(struct upkeep *upkeep, struct upkeep_status *ret)
+{
+	mutex_lock(&upkeep->lock);
+	const int64_t at_ns = locked(upkeep)->passed_at_ns;
+
+	*ret = locked(upkeep)->status;
+	mutex_unlock(&upkeep->lock);
+	ret->interval_ns = TICK_NS;
+	ret->last_pass_age_ns = at_ns == 0 ? -1 : clock_now_ns() - at_ns;
+	ret->pending = atomic_load(&upkeep->pending);
+	ret->oldest_ms = atomic_load(&upkeep->oldest_ms);
 }

@@ -17,6 +17,7 @@
 
 #include "common/compiler.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct error;
@@ -38,6 +39,17 @@ struct upkeep_config {
 /* Aborts when out of memory or threads. */
 struct upkeep *upkeep_start(const struct upkeep_config *config);
 void upkeep_stop(struct upkeep *upkeep); /* NULL is a no-op */
+
+/* What the last pass did, for operators; any thread. */
+struct upkeep_status {
+	int64_t interval_ns;      /* between two */
+	int64_t last_pass_age_ns; /* -1 before the first */
+	int64_t last_pass_took_ns;
+	bool migrated;              /* the schema is as it must be */
+	int64_t pending, oldest_ms; /* of all outboxes, as last seen */
+	char error[360];            /* what could not be done, or "" */
+};
+void upkeep_status(struct upkeep *upkeep, struct upkeep_status *ret);
 
 /*
  * Apply the schema now, waiting for a connection that long: --migrate.

@@ -5,26 +5,30 @@
 
 #include <jansson.h>
 
-#define ROUTE(method, template, handler, more)                                 \
-	{                                                                      \
-		method, template, handler,                                     \
-			HTTP_MANAGEMENT | HTTP_NO_DEADLINE | (more)            \
-	}
-
 /* clang-format off */
+#define GET(template, handler) \
+	{ "GET", "/actuator" template, handler, ACTUATOR_GET }
+#define POST(template, handler, more) \
+	{ "POST", "/actuator" template, handler, ACTUATOR_POST | (more) }
+
 const struct http_route actuator_routes[] = {
-	ROUTE("GET", "/actuator", actuator_get_links, 0),
-	ROUTE("GET", "/actuator/health", actuator_get_health, 0),
-	ROUTE("GET", "/actuator/health/{*path}", actuator_get_component, 0),
-	ROUTE("GET", "/actuator/info", actuator_get_info, 0),
-	ROUTE("GET", "/actuator/metrics", actuator_get_names, 0),
-	ROUTE("GET", "/actuator/metrics/{requiredMetricName}",
-		actuator_get_metric, 0),
-	ROUTE("GET", "/actuator/prometheus", actuator_get_prometheus, 0),
-	ROUTE("GET", "/actuator/loggers", actuator_get_loggers, 0),
-	ROUTE("GET", "/actuator/loggers/{name}", actuator_get_logger, 0),
-	ROUTE("POST", "/actuator/loggers/{name}", actuator_post_logger,
-		HTTP_ADMIN | HTTP_JSON_BODY),
+	GET("", actuator_get_links),
+	GET("/health", actuator_get_health),
+	GET("/health/{*path}", actuator_get_component),
+	GET("/info", actuator_get_info),
+	GET("/metrics", actuator_get_names),
+	GET("/metrics/{requiredMetricName}", actuator_get_metric),
+	GET("/prometheus", actuator_get_prometheus),
+	GET("/loggers", actuator_get_loggers),
+	GET("/loggers/{name}", actuator_get_logger),
+	POST("/loggers/{name}", actuator_post_logger, HTTP_JSON_BODY),
+	GET("/configprops", actuator_get_configprops),
+	POST("/refresh", actuator_post_refresh, 0),
+	GET("/threaddump", actuator_get_threads),
+	GET("/scheduledtasks", actuator_get_tasks),
+	GET("/pools", actuator_get_pools),
+	GET("/pools/{name}", actuator_get_pool),
+	POST("/pools/{name}/{action}", actuator_post_pool, 0),
 };
 /* clang-format on */
 const size_t actuator_n_routes = ARRAY_SIZE(actuator_routes);
@@ -39,9 +43,9 @@ actuator_new(
 		abort();
 	actuator->metrics = metrics;
 	actuator->daemon = daemon;
-	actuator->first_level = log_get_level();
 	actuator_links(actuator, actuator_routes, actuator_n_routes);
-	actuator_configure(actuator, show_details);
+	actuator_configure(
+		actuator, show_details, log_level_name(log_get_level()));
 	return actuator;
 }
 
@@ -52,8 +56,10 @@ actuator_free(struct actuator *actuator)
 }
 
 void
-actuator_configure(struct actuator *actuator, const char *show_details)
+actuator_configure(struct actuator *actuator, const char *show_details,
+	const char *logging_level)
 {
+	enum log_level level = LOG_LEVEL_INFO;
 	enum show_details show = SHOW_NEVER;
 
 	if (strcmp(show_details, "always") == 0)
@@ -61,6 +67,8 @@ actuator_configure(struct actuator *actuator, const char *show_details)
 	else if (strcmp(show_details, "when-authorized") == 0)
 		show = SHOW_WHEN_AUTHORIZED;
 	atomic_store(&actuator->show, show);
+	(void)log_level_parse(logging_level, &level);
+	atomic_store(&actuator->first_level, level);
 }
 
 void

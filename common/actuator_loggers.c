@@ -3,6 +3,7 @@
  * actuator_loggers - /actuator/loggers: the one logger there is, ROOT.
  */
 #include "common/actuator_internal.h"
+#include "common/audit.h"
 
 #include <ctype.h>
 #include <jansson.h>
@@ -84,6 +85,7 @@ actuator_post_logger(struct http_request *req)
 {
 	enum log_level before = log_get_level();
 	enum log_level level;
+	char result[32];
 
 	if (!names_the_root(req)) {
 		actuator_reply_empty(req, 404);
@@ -94,9 +96,11 @@ actuator_post_logger(struct http_request *req)
 			"/actuator/loggers/" ROOT_LOGGER);
 		return;
 	}
+	/* Written at the more talkative of the two levels. */
+	(void)snprintf(result, sizeof(result), "%s to %s",
+		log_level_name(before), log_level_name(level));
+	log_set_level(level > before ? level : before);
+	audit_request(req, "log level", ROOT_LOGGER, result);
 	log_set_level(level);
-	LOG_WARN("log level changed by an operator",
-		LOG_STR("from", log_level_name(before)),
-		LOG_STR("to", log_level_name(level)));
 	actuator_reply_empty(req, 204);
 }

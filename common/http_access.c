@@ -5,6 +5,8 @@
  */
 #include "common/http_request_internal.h"
 
+#include <netdb.h>
+#include <netinet/in.h>
 #include <string.h>
 
 struct http_loop *
@@ -102,6 +104,20 @@ bool
 http_request_is_admin(const struct http_request *req)
 {
 	return http_admin_check(req) == HTTP_ADMIN_OK;
+}
+
+void
+http_request_remote(const struct http_request *req, char buf[HTTP_REMOTE_SIZE])
+{
+	const union MHD_ConnectionInfo *info =
+		req->mhd == NULL ? NULL
+				 : MHD_get_connection_info(req->mhd,
+					   MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+
+	if (info == NULL ||
+		getnameinfo(info->client_addr, sizeof(struct sockaddr_in6), buf,
+			HTTP_REMOTE_SIZE, NULL, 0, NI_NUMERICHOST) != 0)
+		buf[0] = '\0';
 }
 
 const char *

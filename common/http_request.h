@@ -44,6 +44,10 @@ int64_t http_request_deadline_ns(const struct http_request *req);
 int64_t http_request_arrived_ns(const struct http_request *req);
 /* True when it carried a valid admin token (also on routes not HTTP_ADMIN). */
 bool http_request_is_admin(const struct http_request *req);
+/* The address it came from, a gateway's perhaps; "" once the client left. */
+#define HTTP_REMOTE_SIZE 64
+void http_request_remote(
+	const struct http_request *req, char buf[HTTP_REMOTE_SIZE]);
 /* Sanitised X-Request-Id of the client for the log, or "". */
 const char *http_request_client_id(const struct http_request *req);
 /* Validated W3C traceparent, or NULL. */

@@ -17,6 +17,8 @@
 #include "consumer/health.h"
 #include "consumer/migration.h"
 
+#include <jansson.h>
+
 /* Usually 20 ms; a partition that finds no table would complain in vain. */
 #define MIGRATION_WAIT_NS NS_PER_S
 #define LETTERS_WAIT_NS NS_PER_S
@@ -100,6 +102,30 @@ start_group(struct app *app, const struct settings *settings, struct error *err)
 	return group_new(&config, &app->group, err);
 }
 
+/* What the operator may look into and act on. */
+static void
+poll_task(void *arg, struct actuator_task *ret, json_t *details)
+{
+	struct app *app = arg;
+	struct group_status status;
+
+	group_status(app->group, &status);
+	ret->last_age_ns = status.unpolled_ns;
+	(void)json_object_set_new(
+		details, "lag", json_integer((json_int_t)status.lag));
+	(void)json_object_set_new(details, "hungPartitions",
+		json_integer((json_int_t)status.hung));
+}
+
+static void
+register_levers(struct app *app)
+{
+	actuator_pool(app->actuator, "postgres", pg_write_pool(app->pg));
+	actuator_pool(
+		app->actuator, "redis", redis_shards_pool_at(app->redis, 0));
+	actuator_task(app->actuator, "group poll", poll_task, app);
+}
+
 static int
 start_all(struct app *app, const struct settings *settings, struct error *err)
 {
@@ -121,11 +147,13 @@ start_all(struct app *app, const struct settings *settings, struct error *err)
 	consumer_health_init(&app->health, app->group, pg_write_pool(app->pg),
 		app->redis, settings);
 	consumer_health_register(&app->health, app->actuator);
+	register_levers(app);
 	return start_server(app, settings, err);
 }
 
 int
-app_start(const struct settings *settings, struct app **ret, struct error *err)
+app_start(const struct settings *settings, struct reload *reload,
+	struct app **ret, struct error *err)
 {
 	struct app *app = calloc(1, sizeof(*app));
 
@@ -135,6 +163,7 @@ app_start(const struct settings *settings, struct app **ret, struct error *err)
 	process_metrics_register(app->metrics);
 	app->actuator = actuator_new(
 		app->metrics, "consumer", settings->management_show_details);
+	actuator_reload(app->actuator, reload);
 	int rc = start_all(app, settings, err);
 	if (rc != 0) {
 		app_stop(app, clock_now_ns() + NS_PER_S);
@@ -155,7 +184,8 @@ app_poll(struct app *app, int timeout_ms)
 void
 app_configure(struct app *app, const struct settings *settings)
 {
-	actuator_configure(app->actuator, settings->management_show_details);
+	actuator_configure(app->actuator, settings->management_show_details,
+		settings->logging_level);
 	pg_pools_configure(app->pg, settings);
 	redis_shards_configure(app->redis, settings);
 	group_configure(app->group, settings);
@@ -190,8 +220,9 @@ app_stop(struct app *app, int64_t deadline_ns)
 	migration_free(app->migration);
 	if (app->server != NULL)
 		http_server_drain(app->server);
-	group_free(app->group, deadline_ns);
-	http_server_stop(app->server);
+	group_leave(app->group, deadline_ns);
+	http_server_stop(app->server); /* whose probes look at the group */
+	group_free(app->group);
 	deadletter_free(app->letters, clock_now_ns() + LETTERS_WAIT_NS);
 	stop_pools(app, deadline_ns);
 	actuator_free(app->actuator);

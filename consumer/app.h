@@ -12,11 +12,12 @@
 
 struct app;
 struct error;
+struct reload;
 struct settings;
 
-/* Start everything; waits neither for Kafka nor for long for PostgreSQL. */
-int app_start(const struct settings *settings, struct app **ret,
-	struct error *err) NODISCARD;
+/* Start everything (`reload` is borrowed); waits neither for Kafka nor for long for PostgreSQL. */
+int app_start(const struct settings *settings, struct reload *reload,
+	struct app **ret, struct error *err) NODISCARD;
 
 /* From the main thread, again and again: serves the consumer group. */
 void app_poll(struct app *app, int timeout_ms);

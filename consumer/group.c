@@ -345,9 +345,11 @@ open_client(
 	return rc;
 }
 
-static void
-free_memory(struct group *group)
+void
+group_free(struct group *group)
 {
+	if (group == NULL)
+		return;
 	assignment_free(group->assignment);
 	free(group->group_id);
 	free(group->topic);
@@ -371,7 +373,7 @@ group_new(const struct group_config *config, struct group **ret,
 	consumer_stats_init(&group->stats, config->metrics);
 	int rc = open_client(group, config->settings, err);
 	if (rc != 0) {
-		free_memory(group);
+		group_free(group);
 		return rc;
 	}
 	group->env = (struct partition_env){
@@ -386,15 +388,17 @@ group_new(const struct group_config *config, struct group **ret,
 	group_configure(group, config->settings);
 	metrics_collector(group->metrics, collect, group);
 	rc = subscribe(group, err);
-	if (rc != 0)
-		group_free(group, clock_now_ns() + NS_PER_S);
-	else
-		*ret = group;
-	return rc;
+	if (rc != 0) {
+		group_leave(group, clock_now_ns() + NS_PER_S);
+		group_free(group);
+		return rc;
+	}
+	*ret = group;
+	return 0;
 }
 
 void
-group_free(struct group *group, int64_t deadline_ns)
+group_leave(struct group *group, int64_t deadline_ns)
 {
 	struct guard guard;
 
@@ -406,5 +410,4 @@ group_free(struct group *group, int64_t deadline_ns)
 	rd_kafka_topic_destroy(group->env.rkt);
 	rd_kafka_destroy(group->rk);
 	guard_end(&guard);
-	free_memory(group);
 }

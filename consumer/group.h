@@ -42,11 +42,14 @@ void group_configure(struct group *group, const struct settings *settings);
 void group_poll(struct group *group, int timeout_ms);
 
 /*
- * Finish the batches, commit, leave the group and free it.  librdkafka can
- * hang in this: at `deadline_ns` the process ends with status 1, which loses
- * nothing.  NULL is a no-op.
+ * Finish the batches, commit, leave the group.  librdkafka can hang in this:
+ * at `deadline_ns` the process ends with status 1, which loses nothing.  Only
+ * group_status() may be called afterwards.  NULL is a no-op.
  */
-void group_free(struct group *group, int64_t deadline_ns);
+void group_leave(struct group *group, int64_t deadline_ns);
+
+/* After group_leave().  NULL is a no-op. */
+void group_free(struct group *group);
 
 /* ---- any thread ---- */
 

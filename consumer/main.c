@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/pg.h"
+#include "common/reload.h"
 #include "consumer/app.h"
 #include "consumer/migration.h"
 
@@ -53,15 +54,6 @@ migrate(const struct settings *settings)
 }
 
 static void
-set_log_level(const struct settings *settings)
-{
-	enum log_level level;
-
-	if (log_level_parse(settings->logging_level, &level))
-		log_set_level(level);
-}
-
-static void
 start_log(const struct settings *settings)
 {
 	enum log_level level = LOG_LEVEL_INFO;
@@ -73,37 +65,20 @@ start_log(const struct settings *settings)
 }
 
 static void
-reload(struct app *app, struct config *config)
+configure(void *arg, const struct settings *settings)
 {
-	const struct settings *settings;
-	struct config_changes changes;
-	struct error err;
-
-	if (config_reload(config, &settings, &changes, &err) != 0) {
-		LOG_ERROR("configuration refused, the old one stays",
-			LOG_ERR(&err));
-		return;
-	}
-	set_log_level(settings);
-	app_configure(app, settings);
-	for (size_t i = 0; i < changes.count; i++)
-		LOG_INFO("configuration changed",
-			LOG_STR("key", changes.items[i].key),
-			LOG_STR("from", changes.items[i].from),
-			LOG_STR("to", changes.items[i].to),
-			LOG_STR("live",
-				changes.items[i].live ? "true" : "false"));
+	app_configure(arg, settings);
 }
 
 static void
-serve(struct app *app, struct config *config)
+serve(struct app *app, struct reload *reload)
 {
 	for (;;) {
 		switch (lifecycle_wait(clock_now_ns())) {
 		case LIFECYCLE_STOP:
 			return;
 		case LIFECYCLE_RELOAD:
-			reload(app, config);
+			reload_run(reload, configure, app);
 			break;
 		case LIFECYCLE_TICK:
 			break;
@@ -116,13 +91,17 @@ static int
 run(struct config *config)
 {
 	const struct settings *settings = config_settings(config);
+	struct reload *reload = reload_new(config);
 	struct app *app;
 	struct error err;
 
-	if (app_start(settings, &app, &err) != 0)
+	if (app_start(settings, reload, &app, &err) != 0) {
+		reload_free(reload);
 		return fail("start failed", &err);
+	}
 	LOG_INFO("consumer started");
-	serve(app, config);
+	serve(app, reload);
+	reload_stop(reload);
 
 	settings = config_settings(config);
 	LOG_INFO("stopping");
@@ -131,6 +110,7 @@ run(struct config *config)
 	while (clock_now_ns() < drained_ns)
 		app_poll(app, POLL_MS);
 	app_stop(app, clock_now_ns() + settings->server_shutdown_timeout_ns);
+	reload_free(reload);
 	LOG_INFO("stopped");
 	log_stop();
 	return EXIT_SUCCESS;

@@ -201,7 +201,14 @@ root_links_to_every_endpoint(void **state UNUSED)
 			"true") "," LINK("prometheus", "/prometheus",
 			"false") "," LINK("loggers", "/loggers",
 			"false") "," LINK("loggers-name", "/loggers/{name}",
-			"true") "}}");
+			"true") "," LINK("configprops", "/configprops",
+			"false") "," LINK("refresh", "/refresh",
+			"false") "," LINK("threaddump", "/threaddump",
+			"false") "," LINK("scheduledtasks", "/scheduledtasks",
+			"false") "," LINK("pools", "/pools",
+			"false") "," LINK("pools-name", "/pools/{name}",
+			"true") "," LINK("pools-name-action",
+			"/pools/{name}/{action}", "true") "}}");
 #undef LINK
 }
 
@@ -241,11 +248,11 @@ details_are_shown_as_configured(void **state UNUSED)
 	GET("/actuator/health");
 	assert_answer(200, ACTUATOR_JSON, ALL_UP);
 
-	actuator_configure(app.actuator, "never");
+	actuator_configure(app.actuator, "never", "info");
 	call("GET", "/actuator/health", TOKEN, "");
 	assert_answer(200, ACTUATOR_JSON, SHORT_UP);
 
-	actuator_configure(app.actuator, "when-authorized");
+	actuator_configure(app.actuator, "when-authorized", "info");
 	GET("/actuator/health");
 	assert_answer(200, ACTUATOR_JSON, SHORT_UP);
 	call("GET", "/actuator/health", "Authorization: Bearer wrong\r\n", "");
@@ -266,7 +273,7 @@ components_are_hidden_where_details_are(void **state UNUSED)
 	GET("/actuator/health/redis/more");
 	assert_empty(404);
 
-	actuator_configure(app.actuator, "never");
+	actuator_configure(app.actuator, "never", "info");
 	GET("/actuator/health/redis");
 	assert_empty(404);
 }
@@ -305,7 +312,7 @@ worst_component_decides_and_probes_do_not_see_it(void **state UNUSED)
 static void
 probes_answer_whatever_is_shown(void **state UNUSED)
 {
-	actuator_configure(app.actuator, "never");
+	actuator_configure(app.actuator, "never", "info");
 	GET("/actuator/health/liveness");
 	assert_answer(200, ACTUATOR_JSON, "{\"status\":\"UP\"}");
 	app.readiness = HEALTH_OUT_OF_SERVICE;
