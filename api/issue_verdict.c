@@ -84,8 +84,9 @@ unavailable_reason(enum error_kind kind)
 	case ERROR_QUEUE_FULL:
 		return "EXHAUSTED";
 	case ERROR_CONNECT_FAILING:
-	case ERROR_SUSPENDED:
 		return "CONNECT_FAILING";
+	case ERROR_SUSPENDED:
+		return "SUSPENDED";
 	case ERROR_TIMEOUT:
 	case ERROR_CANCELLED:
 		return "TIMEOUT";

@@ -18,9 +18,9 @@ struct thread {
 	int id;
 	char name[32];
 	char state; /* as ps shows it: R S D T Z */
-	long priority;
-	unsigned long long user_ticks, system_ticks;
-	char waits_in[32]; /* "futex"; "" while it runs */
+	int priority;
+	long long cpu_ticks; /* in user and system mode */
+	char waits_in[32];   /* "futex"; "" while it runs */
 	long long waited, preempted;
 };
 
@@ -42,6 +42,17 @@ read_file(int task_fd, int id, const char *name, char *buf, size_t size)
 	return true;
 }
 
+/* The nth of numbers that one blank each divides; 0 where there is none. */
+static long long
+nth_number(const char *text, int n)
+{
+	for (; n > 0 && text != NULL; n--) {
+		text = strchr(text, ' ');
+		text = text != NULL ? text + 1 : NULL;
+	}
+	return text != NULL ? strtoll(text, NULL, 10) : 0;
+}
+
 /* proc(5): "1234 (http-0) S 1 ...": the name may hold anything. */
 static bool
 parse_stat(char *text, struct thread *thread)
@@ -49,15 +60,15 @@ parse_stat(char *text, struct thread *thread)
 	char *open = strchr(text, '(');
 	char *close = strrchr(text, ')');
 
-	if (open == NULL || close == NULL)
+	if (open == NULL || close == NULL || close[1] != ' ')
 		return false;
 	*close = '\0';
 	(void)snprintf(thread->name, sizeof(thread->name), "%s", open + 1);
-	return sscanf(close + 1,
-		       " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu "
-		       "%*d %*d %ld",
-		       &thread->state, &thread->user_ticks,
-		       &thread->system_ticks, &thread->priority) == 4;
+	const char *rest = close + 2;
+	thread->state = rest[0];
+	thread->cpu_ticks = nth_number(rest, 11) + nth_number(rest, 12);
+	thread->priority = (int)nth_number(rest, 15);
+	return true;
 }
 
 static const struct {
@@ -113,16 +124,13 @@ parse_call(const char *text, struct thread *thread)
 		"system call %ld", number);
 }
 
-static void
-parse_switches(const char *status, struct thread *thread)
+/* The number behind "\nvoluntary_ctxt_switches:" and its like. */
+static long long
+status_number(const char *status, const char *key)
 {
-	const char *at = strstr(status, "\nvoluntary_ctxt_switches:");
+	const char *at = strstr(status, key);
 
-	if (at != NULL)
-		(void)sscanf(at,
-			" voluntary_ctxt_switches: %lld "
-			"nonvoluntary_ctxt_switches: %lld",
-			&thread->waited, &thread->preempted);
+	return at != NULL ? strtoll(at + strlen(key), NULL, 10) : 0;
 }
 
 static bool
@@ -137,8 +145,10 @@ read_thread(int task_fd, int id, struct thread *ret)
 	/* What is not permitted is left out. */
 	if (read_file(task_fd, id, "syscall", text, sizeof(text)))
 		parse_call(text, ret);
-	if (read_file(task_fd, id, "status", text, sizeof(text)))
-		parse_switches(text, ret);
+	if (!read_file(task_fd, id, "status", text, sizeof(text)))
+		return true;
+	ret->waited = status_number(text, "\nvoluntary_ctxt_switches:");
+	ret->preempted = status_number(text, "\nnonvoluntary_ctxt_switches:");
 	return true;
 }
 
@@ -167,8 +177,6 @@ static json_t *
 thread_json(const struct thread *thread)
 {
 	const long long per_s = sysconf(_SC_CLK_TCK);
-	const unsigned long long ticks =
-		thread->user_ticks + thread->system_ticks;
 	json_t *json = json_pack(
 		"{s:s, s:i, s:i, s:I, s:i, s:I, s:i, s:b, s:b, s:b, s:s, s:i, "
 		"s:[], s:[], s:[]}",
@@ -177,14 +185,14 @@ thread_json(const struct thread *thread)
 		-1, "waitedCount", (json_int_t)thread->waited, "lockOwnerId",
 		-1, "daemon", 0, "inNative", 1, "suspended",
 		thread->state == 'T' || thread->state == 't', "threadState",
-		state_name(thread), "priority", (int)thread->priority,
-		"stackTrace", "lockedMonitors", "lockedSynchronizers");
+		state_name(thread), "priority", thread->priority, "stackTrace",
+		"lockedMonitors", "lockedSynchronizers");
 
 	(void)json_object_set_new(json, "waitsIn",
 		thread->waits_in[0] != '\0' ? json_string(thread->waits_in)
 					    : json_null());
 	(void)json_object_set_new(json, "cpuMs",
-		json_integer((json_int_t)((long long)ticks * 1000 / per_s)));
+		json_integer((json_int_t)(thread->cpu_ticks * 1000 / per_s)));
 	(void)json_object_set_new(json, "preemptedCount",
 		json_integer((json_int_t)thread->preempted));
 	return json;
@@ -197,6 +205,7 @@ actuator_get_threads(struct http_request *req)
 	DIR *dir = opendir("/proc/self/task");
 	const struct dirent *entry;
 
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is our own */
 	while (dir != NULL && (entry = readdir(dir)) != NULL) {
 		struct thread thread;
 		const int id = (int)strtol(entry->d_name, NULL, 10);

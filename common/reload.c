@@ -12,11 +12,10 @@
 #include "common/sync.h"
 
 #include <jansson.h>
-#include <sys/queue.h>
 
 /* Somebody who asked over HTTP, and his answer. */
 struct asker {
-	STAILQ_ENTRY(asker) link;
+	struct asker *next;
 	struct http_post post;
 	struct http_request *req;
 	char remote[HTTP_REMOTE_SIZE];
@@ -24,13 +23,11 @@ struct asker {
 	struct error err;
 };
 
-STAILQ_HEAD(askers, asker);
-
 struct reload {
 	struct config *config;
 	struct mutex lock;
 	struct locked { /* only through locked() */
-		struct askers askers;
+		struct asker *askers;
 		bool stopped;
 		char *configprops;
 	} locked_;
@@ -119,12 +116,12 @@ answer(struct http_post *post)
 
 /* `text` NULL: refused, as `err` says. */
 static void
-answer_all(struct askers *askers, const char *text, const struct error *err)
+answer_all(struct asker *askers, const char *text, const struct error *err)
 {
-	while (!STAILQ_EMPTY(askers)) {
-		struct asker *asker = STAILQ_FIRST(askers);
+	while (askers != NULL) {
+		struct asker *asker = askers;
 
-		STAILQ_REMOVE_HEAD(askers, link);
+		askers = asker->next;
 		if (text != NULL)
 			asker->text = must(strdup(text));
 		else
@@ -143,8 +140,10 @@ reload_request(struct reload *reload, struct http_request *req)
 	http_request_remote(req, asker->remote);
 	mutex_lock(&reload->lock);
 	const bool stopped = locked(reload)->stopped;
-	if (!stopped)
-		STAILQ_INSERT_TAIL(&locked(reload)->askers, asker, link);
+	if (!stopped) {
+		asker->next = locked(reload)->askers;
+		locked(reload)->askers = asker;
+	}
 	mutex_unlock(&reload->lock);
 	if (!stopped) {
 		lifecycle_request_reload();
@@ -156,14 +155,15 @@ reload_request(struct reload *reload, struct http_request *req)
 
 /* ---- the lifecycle thread ---- */
 
-static void
-take_askers(struct reload *reload, bool stop, struct askers *ret)
+static struct asker *
+take_askers(struct reload *reload, bool stop)
 {
-	STAILQ_INIT(ret);
 	mutex_lock(&reload->lock);
-	STAILQ_CONCAT(ret, &locked(reload)->askers);
+	struct asker *askers = locked(reload)->askers;
+	locked(reload)->askers = NULL;
 	locked(reload)->stopped = stop;
 	mutex_unlock(&reload->lock);
+	return askers;
 }
 
 struct tally {
@@ -253,16 +253,14 @@ reload_run(struct reload *reload, reload_apply_fn *apply, void *arg)
 	const struct settings *before = config_settings(reload->config);
 	const struct settings *settings;
 	struct config_changes changes;
-	struct askers askers;
 	struct error err;
+	struct asker *askers = take_askers(reload, false);
+	const char *by = askers == NULL ? "SIGHUP" : askers->remote;
 
-	take_askers(reload, false, &askers);
-	const char *by = STAILQ_EMPTY(&askers) ? "SIGHUP"
-					       : STAILQ_FIRST(&askers)->remote;
 	if (config_reload(reload->config, &settings, &changes, &err) != 0) {
 		LOG_ERROR("configuration refused, nothing has changed",
 			LOG_STR("by", by), LOG_ERR(&err));
-		answer_all(&askers, NULL, &err);
+		answer_all(askers, NULL, &err);
 		return;
 	}
 	take_log_level(before, settings);
@@ -270,7 +268,7 @@ reload_run(struct reload *reload, reload_apply_fn *apply, void *arg)
 	publish_configprops(reload);
 	log_changes(by, &changes);
 	char *text = describe(reload->config, &changes);
-	answer_all(&askers, text, NULL);
+	answer_all(askers, text, NULL);
 	free(text);
 }
 
@@ -278,10 +276,8 @@ void
 reload_stop(struct reload *reload)
 {
 	const struct error err = { .kind = ERROR_CLOSED };
-	struct askers askers;
 
-	take_askers(reload, true, &askers);
-	answer_all(&askers, NULL, &err);
+	answer_all(take_askers(reload, true), NULL, &err);
 }
 
 struct reload *
@@ -291,7 +287,6 @@ reload_new(struct config *config)
 
 	reload->config = config;
 	mutex_init(&reload->lock);
-	STAILQ_INIT(&reload->locked_.askers);
 	publish_configprops(reload);
 	return reload;
 }

@@ -1,0 +1,457 @@
+# SPDX-License-Identifier: MIT
+"""What an operator reads and moves while it burns, on both daemons."""
+
+import contextlib
+import itertools
+import re
+import shutil
+import signal
+import time
+
+import pytest
+
+from service import wait_for
+from web import Load
+
+ACTUATOR_JSON = "application/vnd.spring-boot.actuator.v3+json"
+NAME = "coupon-issue"
+users = itertools.count(1)
+both = pytest.mark.parametrize("kind", ["api", "consumer"])
+
+
+@pytest.fixture(scope="module")
+def world(stack, tmp_path_factory):
+    from service import Service
+    service = Service(stack, tmp_path_factory.mktemp("levers"))
+    world = {"service": service}
+    for kind in ("api", "consumer"):
+        daemon = getattr(service, kind)()
+        assert daemon.stop() == 0
+        # A file of its own, that tests may edit.
+        at = daemon._command.index("--config") + 1
+        file = service.directory / f"{kind}.yaml"
+        shutil.copy(daemon._command[at], file)
+        daemon._command[at] = str(file)
+        world[kind] = daemon.start().wait_ready()
+        daemon.file = file
+    world["event"] = service.event(world["api"], total=10_000_000)
+    yield world
+    service.close()
+
+
+@pytest.fixture
+def file(world):
+    """Puts the files back, and has the daemons take them."""
+    before = {kind: world[kind].file.read_text() for kind in ("api", "consumer")}
+    yield
+    for kind, text in before.items():
+        world[kind].file.write_text(text)
+        assert post(world, kind, "/actuator/refresh").status == 200
+
+
+def post(world, kind, path, body=None):
+    return world["service"].admin(world[kind], "POST", path, body)
+
+
+def edit(daemon, **values):
+    """max-active=10: the value behind the first key of that name."""
+    text = daemon.file.read_text()
+    for key, value in values.items():
+        key = key.replace("_", "-")
+        text, n = re.subn(rf"(?m)^(\s+{key}:)\s*\S+", rf"\g<1> {value}", text, count=1)
+        assert n == 1, key
+    daemon.file.write_text(text)
+
+
+def append(daemon, text):
+    with daemon.file.open("a") as file:
+        file.write(text)
+
+
+def audited(daemon, **fields):
+    """The line that says so; what is written comes within moments."""
+    def find():
+        for line in daemon.log.read_text().splitlines():
+            if "changed by an operator" in line and all(
+                    f'{k}="{v}"' in line or f"{k}={v} " in line + " "
+                    for k, v in fields.items()):
+                return line
+        return None
+    return wait_for(find, 5, f"audit of {fields}")
+
+
+@contextlib.contextmanager
+def load(world, connections=64, rate=2000):
+    load = Load([world["api"].port], world["event"], users,
+                connections=connections, rate=rate)
+    try:
+        wait_for(lambda: load.count(202) > 100, 10, "load")
+        yield load
+    finally:
+        load.stop()
+
+
+# ---- refresh ----
+
+def test_a_resize_under_load_costs_no_request(world, file):
+    api = world["api"]
+    edit(api, max_active=10, max_idle=10)
+    assert post(world, "api", "/actuator/refresh").status == 200
+    with load(world, rate=3000) as running:
+        for before, size in ((10, 50), (50, 10)):
+            edit(api, max_active=size)
+            time.sleep(0.5)
+            reply = post(world, "api", "/actuator/refresh")
+            assert reply.status == 200, reply
+            assert reply.json["changed"] == [{
+                "key": "redis.pool.max-active", "from": str(before), "to": str(size)}]
+            assert reply.json["needsRestart"] == []
+            assert reply.json["unchanged"] > 60
+            assert api.metric("redis.connection.max") == size
+            time.sleep(0.5)
+    answers = running.answers
+    assert len(answers) > 1500
+    assert {a.status for a in answers} == {202}, [
+        (a.status, a.body, a.error) for a in answers if a.status != 202][:3]
+    audited(api, action="refresh", result="changed")
+
+
+@both
+def test_refresh_says_what_needs_a_restart(world, file, kind):
+    daemon = world[kind]
+    append(daemon, "worker:\n  threads: 3\n")
+    for _ in range(2):  # and says so until it happens
+        reply = post(world, kind, "/actuator/refresh")
+        assert reply.json["needsRestart"] == ["worker.threads"]
+        assert reply.json["changed"] == []
+    assert reply.headers["content-type"] == ACTUATOR_JSON
+    assert properties(daemon)["worker"]["threads"] != "3"
+
+
+@both
+def test_a_bad_file_changes_nothing(world, file, kind):
+    daemon = world[kind]
+    before = daemon.get("/actuator/configprops").json
+    edit(daemon, level="debug")
+    append(daemon, "latch:\n  duraton: 1s\n")
+    reply = post(world, kind, "/actuator/refresh")
+    assert reply.status == 422
+    assert reply.headers["content-type"] == "application/problem+json"
+    line = daemon.file.read_text().count("\n")
+    assert reply.json["code"] == "CONFIG_INVALID"
+    assert f"{daemon.file.name}:{line}: latch.duraton" in reply.json["detail"]
+    assert daemon.get("/actuator/configprops").json == before
+    assert daemon.get("/actuator/loggers/ROOT").json["effectiveLevel"] == "INFO"
+    wait_for(lambda: "configuration refused" in daemon.log.read_text(), 5)
+
+
+@both
+def test_sighup_does_the_same(world, file, kind):
+    daemon = world[kind]
+    edit(daemon, level="warn")
+    daemon.signal(signal.SIGHUP)
+    wait_for(lambda: daemon.get("/actuator/loggers/ROOT").json["effectiveLevel"] == "WARN")
+    audited(daemon, by="SIGHUP", action="refresh")
+    append(daemon, "nonsense: 1\n")
+    log = len(daemon.log.read_text())
+    daemon.signal(signal.SIGHUP)
+    wait_for(lambda: "configuration refused" in daemon.log.read_text()[log:])
+    assert properties(daemon)["logging"]["level"] == "warn"
+
+
+def test_many_refreshes_at_once_are_all_answered(world, file):
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(8) as executor:
+        replies = list(executor.map(
+            lambda _: post(world, "api", "/actuator/refresh"), range(40)))
+    assert {reply.status for reply in replies} == {200}
+
+
+def test_limits_and_breaker_change_live(world, file):
+    api = world["api"]
+    append(api, "latch:\n  duration: 0s\n")
+    edit(api, limit=7, relay_after="5s", sliding_window_size=20,
+         limit_for_period=123, request_timeout="900ms")
+    reply = post(world, "api", "/actuator/refresh")
+    assert {c["key"]: c["to"] for c in reply.json["changed"]} == {
+        "latch.duration": "0s", "outbox.limit": "7", "outbox.relay-after": "5s",
+        "circuitbreaker.coupon-issue.sliding-window-size": "20",
+        "ratelimiter.coupon-issue.limit-for-period": "123",
+        "server.request-timeout": "900ms"}
+    assert limiter(api)["limitForPeriod"] == 123
+    relay = task(api, "relay")
+    assert relay["interval"] == 1000 or relay["interval"] == 2500
+    # outbox.limit: more than 7 unacknowledged entries are not taken
+    statuses = set()
+    load = Load([api.port], world["event"], itertools.islice(users, 4000),
+                connections=64)
+    for answer in load.join():
+        statuses.add((answer.status, answer.body.get("reason")))
+    assert (503, "OUTBOX_FULL") in statuses
+
+
+# ---- pools ----
+
+def pool(daemon, name="redis"):
+    reply = daemon.get(f"/actuator/pools/{name}")
+    assert reply.status == 200, reply
+    return reply.json
+
+
+@both
+def test_pools_show_their_state(world, kind):
+    pools = world[kind].get("/actuator/pools").json["pools"]
+    assert set(pools) == {"redis", "postgres"}
+    for name, shown in pools.items():
+        assert shown["state"] == "RUNNING"
+        assert shown["active"] + shown["idle"] == shown["total"]
+        assert shown["config"]["max-active"] == shown["max"]
+        assert re.fullmatch(r"\d+(ms|s|m|h)", shown["config"]["max-wait"])
+        assert shown["lastError"] is None, name
+        assert shown["waiters"] == [] and shown["oldestWaitMs"] == 0
+    assert world[kind].get("/actuator/pools/nosuch").status == 404
+
+
+@contextlib.contextmanager
+def suspended(world):
+    reply = post(world, "api", "/actuator/pools/redis/suspend")
+    assert (reply.status, reply.json["state"]) == (200, "SUSPENDED")
+    try:
+        yield
+    finally:
+        reply = post(world, "api", "/actuator/pools/redis/resume")
+        assert (reply.status, reply.json["state"]) == (200, "RUNNING")
+
+
+def test_suspend_and_resume_under_load(world):
+    api = world["api"]
+    with load(world, rate=1000) as running:
+        with suspended(world):
+            def all_came_back():
+                shown = pool(api)
+                return shown if shown["waiting"] and not shown["active"] else None
+            shown = wait_for(all_came_back, 3, "no lease, requests wait")
+        assert "issue" in {waiter["holder"] for waiter in shown["waiters"]}
+        assert shown["oldestWaitMs"] >= shown["waiters"][-1]["waitedMs"] >= 0
+        done = running.count(202)
+        wait_for(lambda: running.count(202) > done + 500, 10, "load goes on")
+    # Shorter than max-wait: everybody waited, nobody failed.
+    assert {a.status for a in running.answers} == {202}
+    audited(api, action="suspend", target="redis", by="127.0.0.1")
+    audited(api, action="resume", target="redis", by="127.0.0.1")
+
+
+def test_who_waits_too_long_is_told_why(world):
+    with suspended(world):
+        reply = world["api"].post("/api/user-coupons/issue-async", {
+            "couponId": world["event"], "userId": next(users)})
+    assert (reply.status, reply.json["outcome"]) == (503, "REFUSED")
+    assert reply.json["reason"] == "SUSPENDED"
+
+
+def test_evict_replaces_every_connection_under_load(world):
+    api = world["api"]
+    clients = world["service"].redis.client_list
+    with load(world) as running:
+        before = {client["id"] for client in clients()}
+        reply = post(world, "api", "/actuator/pools/redis/evict")
+        assert reply.status == 200
+
+        def only_new_ones():
+            # Ours and the consumer's stay.
+            return len({c["id"] for c in clients()} & before) <= others
+        others = len(before) - pool_total(world, before)
+        wait_for(only_new_ones, 5, "old connections gone")
+        time.sleep(0.3)
+    assert {a.status for a in running.answers} == {202}
+    audited(api, action="evict", target="redis")
+
+
+def pool_total(world, ids):
+    """How many of these connections are the api's."""
+    consumer = pool(world["consumer"])["total"]
+    return len(ids) - consumer - 1  # and the test's own
+
+
+def test_unknown_pools_and_actions_are_404(world):
+    for path in ("redis/explode", "nosuch/evict"):
+        assert post(world, "api", f"/actuator/pools/{path}").status == 404
+
+
+def test_postgres_takes_the_same_levers(world):
+    for kind in ("api", "consumer"):
+        for action, state in (("suspend", "SUSPENDED"), ("resume", "RUNNING"),
+                              ("evict", "RUNNING")):
+            reply = post(world, kind, f"/actuator/pools/postgres/{action}")
+            assert (reply.status, reply.json["state"]) == (200, state)
+
+
+# ---- breaker and limiter ----
+
+def breaker(api):
+    return api.get("/actuator/circuitbreakers").json["circuitBreakers"][NAME]
+
+
+def limiter(api):
+    body = api.get("/actuator/ratelimiters").json
+    assert body["rateLimiters"] == [NAME]
+    return body["details"][NAME]
+
+
+def test_the_breakers_shape_is_resilience4js(world):
+    """facts/actuator-samples/exposed_circuitbreakers.txt"""
+    shown = breaker(world["api"])
+    for member in ("failureRate", "slowCallRate", "failureRateThreshold",
+                   "slowCallRateThreshold"):
+        assert re.fullmatch(r"-?\d+\.\d%", shown[member]), member
+    for member in ("bufferedCalls", "failedCalls", "slowCalls",
+                   "slowFailedCalls", "notPermittedCalls"):
+        assert isinstance(shown[member], int), member
+    assert shown["failureRateThreshold"] == "50.0%"
+
+
+@pytest.mark.parametrize("update,state,status", [
+    ("FORCE_OPEN", "FORCED_OPEN", 503), ("DISABLE", "DISABLED", 202),
+    ("CLOSE", "CLOSED", 202)])
+def test_a_forced_breaker(world, update, state, status):
+    api = world["api"]
+    reply = post(world, "api", f"/actuator/circuitbreakers/{NAME}",
+                 {"updateState": update})
+    assert reply.status == 200
+    assert reply.json == {
+        "circuitBreakerName": NAME, "currentState": state,
+        "message": f"{NAME} state has been changed successfully"}
+    assert breaker(api)["state"] == state
+    reply = api.post("/api/user-coupons/issue-async",
+                     {"couponId": world["event"], "userId": next(users)})
+    assert reply.status == status
+    if status == 503:
+        assert reply.json["reason"] == "BREAKER_OPEN"
+        assert int(reply.headers["retry-after"]) >= 1
+    audited(api, action="circuit breaker", result=state, by="127.0.0.1")
+
+
+def test_transitions_are_remembered(world):
+    api = world["api"]
+    for update in ("FORCE_OPEN", "CLOSE"):
+        post(world, "api", f"/actuator/circuitbreakers/{NAME}", {"updateState": update})
+    for path in ("", f"/{NAME}", f"/{NAME}/STATE_TRANSITION"):
+        events = api.get("/actuator/circuitbreakerevents" + path).json[
+            "circuitBreakerEvents"]
+        assert [e["stateTransition"] for e in events[-2:]] == [
+            "CLOSED_TO_FORCED_OPEN", "FORCED_OPEN_TO_CLOSED"]
+        assert events[-1]["type"] == "STATE_TRANSITION"
+        assert set(events[-1]) == {"circuitBreakerName", "type", "creationTime",
+                                   "errorMessage", "durationInMs", "stateTransition"}
+    for path in ("nosuch", f"{NAME}/ERROR"):
+        assert api.get(f"/actuator/circuitbreakerevents/{path}").json == {
+            "circuitBreakerEvents": []}
+
+
+def test_a_breaker_or_state_that_does_not_exist(world):
+    assert post(world, "api", "/actuator/circuitbreakers/other",
+                {"updateState": "CLOSE"}).status == 404
+    for body in ({"updateState": "EXPLODE"}, {"updateState": 1}, {"x": 1}):
+        reply = post(world, "api", f"/actuator/circuitbreakers/{NAME}", body)
+        assert reply.status == 400
+        assert reply.json["title"] == "Bad Request"
+
+
+# ---- looking ----
+
+def properties(daemon):
+    beans = daemon.get("/actuator/configprops").json["contexts"]["application"]["beans"]
+    return {name: bean["properties"] for name, bean in beans.items()}
+
+
+@both
+def test_configprops_know_value_and_origin(world, kind):
+    daemon = world[kind]
+    reply = daemon.get("/actuator/configprops")
+    assert reply.headers["content-type"] == ACTUATOR_JSON
+    beans = reply.json["contexts"]["application"]["beans"]
+    assert beans["redis"]["prefix"] == "redis"
+    inputs = beans["redis"]["inputs"]
+    assert inputs["port"] == {
+        "value": str(world["service"].stack.redis_port), "origin": "--set"}
+    assert inputs["pool.max-waiters"]["origin"] == "default"
+    level = beans["logging"]["inputs"]["level"]
+    assert re.fullmatch(rf"{daemon.file}:\d+", level["origin"])
+    assert beans["logging"]["properties"]["level"] == level["value"] == "info"
+    assert beans["admin"]["properties"]["token"] in ("", "******")
+    assert world["service"].stack.admin_token().encode() not in reply.body
+
+
+@both
+def test_threads_say_what_they_wait_in(world, kind):
+    """Members as in facts/actuator-samples/exposed_threaddump.txt"""
+    threads = world[kind].get("/actuator/threaddump").json["threads"]
+    names = {thread["threadName"] for thread in threads}
+    assert {"signals", "http-0"} <= names, names
+    for thread in threads:
+        assert {"threadName", "threadId", "blockedTime", "blockedCount", "waitedTime",
+                "waitedCount", "lockOwnerId", "daemon", "inNative", "suspended",
+                "threadState", "priority", "stackTrace", "lockedMonitors",
+                "lockedSynchronizers", "waitsIn", "cpuMs"} <= set(thread)
+        assert thread["threadState"] in ("RUNNABLE", "WAITING", "BLOCKED")
+    signals = next(t for t in threads if t["threadName"] == "signals")
+    assert signals["waitsIn"] == "rt_sigtimedwait"
+    assert signals["waitedCount"] >= 1
+
+
+def task(daemon, name):
+    body = daemon.get("/actuator/scheduledtasks").json
+    assert body["cron"] == body["fixedRate"] == []
+    return next(t for t in body["fixedDelay"] + body["custom"]
+                if t["runnable"]["target"] == name)
+
+
+@pytest.mark.parametrize("kind,name", [
+    ("api", "relay"), ("api", "upkeep"), ("consumer", "group poll")])
+def test_background_work_says_when_it_last_ran(world, kind, name):
+    last = wait_for(lambda: task(world[kind], name).get("lastExecution"))
+    assert last["status"] == "SUCCESS"
+    assert 0 <= last["ageMs"] < 10_000
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", last["time"])
+
+
+def test_the_rebuild_counts(world):
+    assert task(world["api"], "rebuild")["details"]["done"] >= 1
+
+
+# ---- the log level ----
+
+@both
+def test_an_operators_log_level_outlives_a_refresh(world, kind):
+    daemon = world[kind]
+
+    def level():
+        return daemon.get("/actuator/loggers/ROOT").json["effectiveLevel"]
+    reply = post(world, kind, "/actuator/loggers/ROOT", {"configuredLevel": "debug"})
+    assert (reply.status, level()) == (204, "DEBUG")
+    assert post(world, kind, "/actuator/refresh").json["changed"] == []
+    assert level() == "DEBUG"
+    assert post(world, kind, "/actuator/loggers/ROOT", {}).status == 204
+    assert level() == "INFO"
+    audited(daemon, action="log level", target="ROOT", result="info to debug")
+
+
+# ---- who may ----
+
+CHANGING = [
+    ("/actuator/refresh", None), ("/actuator/pools/redis/suspend", None),
+    ("/actuator/pools/postgres/evict", None),
+    ("/actuator/loggers/ROOT", {"configuredLevel": "off"})]
+BREAKER = (f"/actuator/circuitbreakers/{NAME}", {"updateState": "FORCE_OPEN"})
+
+
+@both
+def test_nothing_changes_without_the_token(world, kind):
+    daemon = world[kind]
+    for path, body in CHANGING + [BREAKER] * (kind == "api"):
+        reply = daemon.post(path, body)
+        assert (reply.status, reply.headers["www-authenticate"]) == (401, "Bearer"), path
+        reply = daemon.post(path, body, headers={"Authorization": "Bearer wrong"})
+        assert reply.status == 403, path
+    assert pool(daemon)["state"] == "RUNNING"
+    assert daemon.get("/actuator/loggers/ROOT").json["effectiveLevel"] == "INFO"
