@@ -239,11 +239,18 @@ start(void **state)
 	return 0;
 }
 
+static void
+leave_group(void)
+{
+	group_leave(t.group, clock_now_ns() + 10 * NS_PER_S);
+	group_free(t.group);
+}
+
 static int
 stop(void **state)
 {
 	if (pg_fixture_is_there()) {
-		group_free(t.group, clock_now_ns() + 10 * NS_PER_S);
+		leave_group();
 		deadletter_free(t.letters, clock_now_ns() + NS_PER_S);
 		assert_true(pg_pools_drain(t.pools, clock_now_ns() + NS_PER_S));
 		pg_pools_free(t.pools);
@@ -382,7 +389,7 @@ leaving_does_not_wait_for_a_database_that_hangs(void **state)
 	/* Jump over the newer message, as an upgraded program would. */
 	sql("UPDATE consumer_offset SET next_offset = next_offset + 1,"
 	    " owner_epoch = owner_epoch + 1");
-	group_free(t.group, clock_now_ns() + 10 * NS_PER_S);
+	leave_group();
 	start_group();
 	await_row(t.user);
 	sql("BEGIN");
@@ -391,7 +398,7 @@ leaving_does_not_wait_for_a_database_that_hangs(void **state)
 	for (int i = 0; i < 20; i++)
 		group_poll(t.group, 20);
 	started_ns = clock_now_ns();
-	group_free(t.group, clock_now_ns() + 10 * NS_PER_S);
+	leave_group();
 	assert_true(clock_now_ns() - started_ns < 3 * NS_PER_S);
 	sql("ROLLBACK");
 	start_group();
