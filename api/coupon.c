@@ -7,6 +7,14 @@
 #include <jansson.h>
 #include <sys/param.h>
 
+bool
+coupon_is_past(const struct coupon *coupon, int64_t now_ms)
+{
+	static const int64_t day_ms = INT64_C(24) * 3600 * 1000;
+
+	return coupon->closes_at_ms < now_ms - day_ms;
+}
+
 /* What the clock and the row alone say. */
 static const char *
 state_by_row(const struct coupon *coupon, int64_t now_ms)

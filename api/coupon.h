@@ -29,6 +29,9 @@ struct coupon {
 	int64_t issued; /* rows of user_coupon */
 };
 
+/* It ended more than a day ago: Redis need not have it, nobody tends it. */
+bool coupon_is_past(const struct coupon *coupon, int64_t now_ms);
+
 /* What is shown of an event; issued + pending + remaining == total. */
 struct coupon_view {
 	const char *state; /* static */

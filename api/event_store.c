@@ -230,20 +230,33 @@ event_store_change(const struct store_call *call,
 	return rc;
 }
 
-int
-event_store_get(const struct store_call *call, int64_t coupon_id,
+static int
+get_from(struct pool *pool, const struct store_call *call, int64_t coupon_id,
 	struct coupon *ret, struct error *err)
 {
 	char id[NUMBER_SIZE];
 	const struct query query = { &select_event, { id } };
 
 	(void)snprintf(id, sizeof(id), "%" PRId64, coupon_id);
-	int rc = fetch_coupon(
-		pg_read_pool(call->pg), call->deadline_ns, &query, ret, err);
+	return fetch_coupon(pool, call->deadline_ns, &query, ret, err);
+}
+
+int
+event_store_get(const struct store_call *call, int64_t coupon_id,
+	struct coupon *ret, struct error *err)
+{
+	int rc = get_from(pg_read_pool(call->pg), call, coupon_id, ret, err);
+
 	if (rc == -ERROR_NOT_FOUND && pg_pools_has_replica(call->pg))
-		rc = fetch_coupon(pg_write_pool(call->pg), call->deadline_ns,
-			&query, ret, err);
+		rc = event_store_get_latest(call, coupon_id, ret, err);
 	return rc;
+}
+
+int
+event_store_get_latest(const struct store_call *call, int64_t coupon_id,
+	struct coupon *ret, struct error *err)
+{
+	return get_from(pg_write_pool(call->pg), call, coupon_id, ret, err);
 }
 
 int

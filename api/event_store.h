@@ -69,6 +69,10 @@ int event_store_change(const struct store_call *call,
 int event_store_get(const struct store_call *call, int64_t coupon_id,
 	struct coupon *ret, struct error *err) NODISCARD;
 
+/* On the primary, for who compares. */
+int event_store_get_latest(const struct store_call *call, int64_t coupon_id,
+	struct coupon *ret, struct error *err) NODISCARD;
+
 /* A page of 100, and one more that says that there is a next one. */
 enum { PAGE_MAX = 101 };
 

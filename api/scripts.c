@@ -268,8 +268,8 @@ outbox_stale_parse(const struct redisReply *reply, int64_t *ret_now_ms,
 }
 
 static void
-fill_message(struct message *ret, int64_t coupon_id,
-	const struct issue_entry *entry)
+fill_message(
+	struct message *ret, int64_t coupon_id, const struct issue_entry *entry)
 {
 	ret->coupon_id = coupon_id;
 	ret->seq = entry->seq;
@@ -309,6 +309,33 @@ users_entry_parse(const char *field, const char *value, int64_t coupon_id,
 		return false;
 	fill_message(ret, coupon_id, &entry);
 	return true;
+}
+
+bool
+users_rejection_parse(const char *field, const char *value, int64_t coupon_id,
+	struct message *ret)
+{
+	struct issue_rejection rejection;
+
+	if (!take_number(&field, &ret->user_id) ||
+		!take_text(&field, ret->request_id, sizeof(ret->request_id)) ||
+		*field != '\0' || !take_rejection(&value, &rejection) ||
+		*value != '\0')
+		return false;
+	ret->coupon_id = coupon_id;
+	ret->seq = rejection.seq;
+	ret->accepted_at_ms = rejection.accepted_at_ms;
+	return true;
+}
+
+bool
+outbox_member_parse(const char *member, int64_t coupon_id, struct message *ret)
+{
+	ret->coupon_id = coupon_id;
+	ret->accepted_at_ms = 0;
+	return take_number(&member, &ret->user_id) &&
+	       take_text(&member, ret->request_id, sizeof(ret->request_id)) &&
+	       take_number(&member, &ret->seq) && *member == '\0';
 }
 
 size_t

@@ -162,12 +162,18 @@ int outbox_entry_parse(const struct redisReply *reply, size_t i,
 /*
  * A field of users and its value.  False: it is a rejection, or none of ours.
  */
-bool users_entry_parse(const char *field, const char *value,
-	int64_t coupon_id, struct message *ret) NODISCARD;
+bool users_entry_parse(const char *field, const char *value, int64_t coupon_id,
+	struct message *ret) NODISCARD;
+/* The same for a rejection: USER:REQUEST and REASON:SEQ:ACCEPTED_MS. */
+bool users_rejection_parse(const char *field, const char *value,
+	int64_t coupon_id, struct message *ret);
 
 /* USER:REQUEST:SEQ, the member of the outbox for ZREM and ZADD. */
 #define OUTBOX_MEMBER_SIZE (REQUEST_ID_MAX + 48)
 size_t outbox_member(
 	const struct message *message, char buf[OUTBOX_MEMBER_SIZE]);
+/* The reverse; accepted_at_ms becomes 0.  False: none of ours. */
+bool outbox_member_parse(
+	const char *member, int64_t coupon_id, struct message *ret);
 
 #endif

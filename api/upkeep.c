@@ -27,8 +27,6 @@
 #define STEP_TIMEOUT_NS (5 * NS_PER_S)
 #define CHECK_TIMEOUT_NS (30 * NS_PER_S)
 #define MIGRATION_TIMEOUT_NS (60 * NS_PER_S)
-/* Events that ended longer ago than this are left alone. */
-#define PAST_MS (INT64_C(24) * 3600 * 1000)
 
 static const struct metric_family pending_family METRIC_FAMILY = {
 	.name = "coupon.outbox.pending",
@@ -148,7 +146,7 @@ tend_event(
 	int64_t deadline_ns = clock_now_ns() + STEP_TIMEOUT_NS;
 	struct event_figures figures;
 
-	if (coupon->closes_at_ms < clock_wall_ms() - PAST_MS)
+	if (coupon_is_past(coupon, clock_wall_ms()))
 		return 0;
 	int rc = event_figures_read(
 		upkeep->config.loader, coupon->id, deadline_ns, &figures, err);

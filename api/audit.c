@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * DESIGN
+ *
+ * Every request that anybody knows gets one record, found by user and request
+ * id, with a flag per place that has it; every user gets one with his row and
+ * his entry in Redis.  Judging is then a table of flags.
+ *
+ * While the service runs, the places are read one after the other in the
+ * order in which a request goes through them: first Redis (the figures, free
+ * numbers, users, then the outbox), then PostgreSQL with the consumer's
+ * offsets in one snapshot, then Kafka from those offsets on.  A request that
+ * has left a place when it is read is therefore found in a later one, so
+ * what is missing everywhere is missing.  What was accepted after the first
+ * look at Redis (as_of_ms, Redis's clock) is not judged: the users that were
+ * read may lack it.  Only a rebuild breaks this order; the reader notices it
+ * by the epoch and looks again.
+ *
+ * Each number that is missing from what can be sold has one name: a holder
+ * without a final state is LOST_ACCEPT, a rejected one STATE_MISMATCH, and
+ * only a number that nobody holds is a LEAKED_SLOT.
+ */
+#include "api/audit.h"
+
+#include "api/number_set.h"
+
+#include <sys/param.h>
+#include <uthash.h>
+
+enum flag {
+	HELD = 1,           /* users has it as a holder */
+	REJECTED_THERE = 2, /* users has it as rejected */
+	PENDING = 4,
+	ROW = 8,
+	REJECTION = 16,
+	WAITING = 32,  /* in Kafka, not consumed */
+	CONSUMED = 64, /* in Kafka before the consumer's offset */
+};
+
+struct request {
+	UT_hash_handle hh; /* in `requests` */
+	struct user *user;
+	int64_t accepted_at_ms; /* 0: not known */
+	int64_t held_seq, row_seq;
+	unsigned flags;
+	char key[]; /* user id and request id side by side */
+};
+
+struct user {
+	UT_hash_handle hh; /* in `users` */
+	int64_t id;
+	const struct request *holder, *row;
+};
+
+struct audit {
+	struct audit_begin begin;
+	struct request *requests;
+	struct user *users;
+	struct number_set taken; /* by whatever */
+	struct number_set held, rows, free;
+	int64_t n_rows; /* with a number in 1..total */
+	bool without_kafka;
+	struct audit_findings *findings;
+};
+
+/* ---- the records ---- */
+
+struct audit *
+audit_new(const struct audit_begin *begin, struct audit_findings *findings)
+{
+	struct audit *audit = calloc(1, sizeof(*audit));
+
+	if (audit == NULL)
+		return NULL;
+	audit->begin = *begin;
+	audit->findings = findings;
+	number_set_init(&audit->taken, begin->total);
+	number_set_init(&audit->held, begin->total);
+	number_set_init(&audit->rows, begin->total);
+	number_set_init(&audit->free, begin->total);
+	return audit;
+}
+
+void
+audit_free(struct audit *audit)
+{
+	struct request *request, *next_request;
+	struct user *user, *next_user;
+
+	if (audit == NULL)
+		return;
+	HASH_ITER(hh, audit->requests, request, next_request)
+	{
+		HASH_DEL(audit->requests, request);
+		free(request);
+	}
+	HASH_ITER(hh, audit->users, user, next_user)
+	{
+		HASH_DEL(audit->users, user);
+		free(user);
+	}
+	number_set_fini(&audit->taken);
+	number_set_fini(&audit->held);
+	number_set_fini(&audit->rows);
+	number_set_fini(&audit->free);
+	free(audit);
+}
+
+enum { KEY_SIZE = sizeof(int64_t) + REQUEST_ID_MAX + 1 };
+
+static size_t
+key_of(const struct message *message, char key[KEY_SIZE])
+{
+	size_t len = strlen(message->request_id);
+
+	memcpy(key, &message->user_id, sizeof(message->user_id));
+	memcpy(key + sizeof(message->user_id), message->request_id, len);
+	return sizeof(message->user_id) + len;
+}
+
+static struct request *
+find_request(const struct audit *audit, const struct message *message)
+{
+	char key[KEY_SIZE];
+	size_t len = key_of(message, key);
+	struct request *found;
+
+	HASH_FIND(hh, audit->requests, key, len, found);
+	return found;
+}
+
+static struct user *
+provide_user(struct audit *audit, int64_t user_id)
+{
+	struct user *user;
+
+	HASH_FIND(hh, audit->users, &user_id, sizeof(user_id), user);
+	if (user != NULL)
+		return user;
+	user = calloc(1, sizeof(*user));
+	if (user == NULL)
+		return NULL;
+	user->id = user_id;
+	HASH_ADD(hh, audit->users, id, sizeof(user->id), user);
+	return user;
+}
+
+/* The record of this request; NULL when out of memory. */
+static struct request *
+provide(struct audit *audit, const struct message *message)
+{
+	struct request *request = find_request(audit, message);
+	char key[KEY_SIZE];
+
+	if (request == NULL) {
+		size_t len = key_of(message, key);
+
+		request = calloc(1, sizeof(*request) + len + 1);
+		if (request == NULL)
+			return NULL;
+		memcpy(request->key, key, len);
+		HASH_ADD_KEYPTR(
+			hh, audit->requests, request->key, len, request);
+		request->user = provide_user(audit, message->user_id);
+	}
+	if (request->accepted_at_ms == 0)
+		request->accepted_at_ms = message->accepted_at_ms;
+	return request->user == NULL ? NULL : request;
+}
+
+static bool
+find(struct audit *audit, enum audit_case found, const struct message *message)
+{
+	struct audit_finding finding = {
+		.found = found,
+		.user_id = message->user_id,
+		.seq = message->seq,
+	};
+
+	memcpy(finding.request_id, message->request_id,
+		sizeof(finding.request_id));
+	return audit_findings_add(audit->findings, &finding);
+}
+
+static bool
+find_number(struct audit *audit, enum audit_case found, int64_t seq)
+{
+	return find(audit, found, &(struct message){ .seq = seq });
+}
+
+bool
+audit_add_holder(struct audit *audit, const struct message *holder)
+{
+	struct request *request = provide(audit, holder);
+
+	if (request == NULL)
+		return false;
+	if ((request->flags & HELD) != 0)
+		return true; /* a scan may show it twice */
+	request->flags |= HELD;
+	request->held_seq = holder->seq;
+	request->user->holder = request;
+	if (number_set_has(&audit->held, holder->seq) &&
+		!find(audit, AUDIT_CASE_NUMBER_HELD_TWICE, holder))
+		return false;
+	return number_set_add(&audit->held, holder->seq) &&
+	       number_set_add(&audit->taken, holder->seq);
+}
+
+bool
+audit_add_rejected(struct audit *audit, const struct message *message)
+{
+	struct request *request = provide(audit, message);
+
+	if (request == NULL)
+		return false;
+	request->flags |= REJECTED_THERE;
+	return true;
+}
+
+bool
+audit_add_pending(
+	struct audit *audit, const struct message *entry, int64_t score_ms)
+{
+	static const struct message unreadable;
+	struct request *request =
+		entry == NULL ? NULL : find_request(audit, entry);
+
+	if (request != NULL && (request->flags & HELD) != 0 &&
+		request->held_seq == entry->seq) {
+		request->flags |= PENDING;
+		return true;
+	}
+	if (!audit->begin.at_rest && score_ms >= audit->begin.as_of_ms)
+		return true;
+	return find(audit, AUDIT_CASE_PENDING_ORPHAN,
+		entry == NULL ? &unreadable : entry);
+}
+
+bool
+audit_add_free(struct audit *audit, int64_t seq)
+{
+	if (seq >= audit->begin.next &&
+		!find_number(audit, AUDIT_CASE_FREE_AHEAD, seq))
+		return false;
+	return number_set_add(&audit->free, seq) &&
+	       number_set_add(&audit->taken, seq);
+}
+
+/* The keys of PostgreSQL forbid both, as long as they are there. */
+static bool
+find_twins(
+	struct audit *audit, const struct user *user, const struct message *row)
+{
+	if (user->row != NULL && !find(audit, AUDIT_CASE_USER_TWICE, row))
+		return false;
+	return !number_set_has(&audit->rows, row->seq) ||
+	       find(audit, AUDIT_CASE_NUMBER_TWICE, row);
+}
+
+bool
+audit_add_row(struct audit *audit, const struct message *row)
+{
+	struct request *request = provide(audit, row);
+
+	if (request == NULL || !find_twins(audit, request->user, row))
+		return false;
+	audit->n_rows += row->seq >= 1 && row->seq <= audit->begin.total;
+	if ((request->flags & ROW) == 0)
+		request->row_seq = row->seq;
+	if (request->user->row == NULL)
+		request->user->row = request;
+	request->flags |= ROW;
+	return number_set_add(&audit->rows, row->seq) &&
+	       number_set_add(&audit->taken, row->seq);
+}
+
+bool
+audit_add_rejection(struct audit *audit, const struct message *message)
+{
+	struct request *request = provide(audit, message);
+
+	if (request == NULL)
+		return false;
+	request->flags |= REJECTION;
+	return true;
+}
+
+bool
+audit_add_message(
+	struct audit *audit, const struct message *message, bool consumed)
+{
+	struct request *request = provide(audit, message);
+
+	if (request == NULL)
+		return false;
+	request->flags |= consumed ? CONSUMED : WAITING;
+	return consumed || number_set_add(&audit->taken, message->seq);
+}
+
+/* ---- judging ---- */
+
+static bool
+is_judged(const struct audit *audit, const struct request *request)
+{
+	return audit->begin.at_rest ||
+	       request->accepted_at_ms < audit->begin.as_of_ms;
+}
+
+static bool
+is_final(const struct request *request)
+{
+	return (request->flags & (ROW | REJECTION | REJECTED_THERE)) != 0;
+}
+
+/* Accepted, and no trace of it in Redis or PostgreSQL but its entry. */
+static bool
+is_missing(const struct audit *audit, const struct request *request)
+{
+	/* With a row of the user's other request a rebuild settles it. */
+	return !audit->without_kafka && (request->flags & HELD) != 0 &&
+	       !is_final(request) && (request->flags & PENDING) == 0 &&
+	       request->user->row == NULL && is_judged(audit, request);
+}
+
+/* The next number >= from that was given out and is nobody's, or 0. */
+static int64_t
+leaked_number(const struct audit *audit, int64_t from)
+{
+	int64_t end = MIN(audit->begin.next - 1, audit->begin.total);
+
+	if (audit->begin.only_rows || audit->without_kafka)
+		return 0;
+	for (int64_t seq = from; seq <= end; seq++)
+		if (!number_set_has(&audit->taken, seq))
+			return seq;
+	return 0;
+}
+
+bool
+audit_needs_kafka(const struct audit *audit)
+{
+	for (const struct request *request = audit->requests; request != NULL;
+		request = request->hh.next)
+		if (is_missing(audit, request))
+			return true;
+	return leaked_number(audit, 1) != 0;
+}
+
+void
+audit_without_kafka(struct audit *audit)
+{
+	audit->without_kafka = true;
+}
+
+static bool
+find_request_case(struct audit *audit, enum audit_case found,
+	const struct request *request, int64_t seq)
+{
+	struct message message = {
+		.user_id = request->user->id,
+		.seq = seq,
+	};
+
+	memcpy(message.request_id, request->key + sizeof(int64_t),
+		request->hh.keylen - sizeof(int64_t));
+	return find(audit, found, &message);
+}
+
+/* What Redis should know of a row. */
+static bool
+judge_row(struct audit *audit, const struct request *request)
+{
+	const struct request *holder = request->user->holder;
+
+	if (audit->begin.only_rows || !is_judged(audit, request) ||
+		request->user->row != request)
+		return true;
+	if (holder == NULL)
+		return find_request_case(audit, AUDIT_CASE_ROW_UNKNOWN, request,
+			request->row_seq);
+	if (holder != request || holder->held_seq != request->row_seq)
+		return find_request_case(audit, AUDIT_CASE_ROW_DIFFERS, request,
+			request->row_seq);
+	return true;
+}
+
+static bool
+judge_issued(struct audit *audit, const struct request *request)
+{
+	int64_t seq = request->row_seq;
+
+	if ((seq < 1 || seq > audit->begin.total) &&
+		!find_request_case(
+			audit, AUDIT_CASE_NUMBER_TOO_HIGH, request, seq))
+		return false;
+	if ((request->flags & REJECTION) != 0 &&
+		!find_request_case(
+			audit, AUDIT_CASE_ROW_AND_REJECTION, request, seq))
+		return false;
+	if ((request->flags & REJECTED_THERE) != 0 &&
+		!find_request_case(
+			audit, AUDIT_CASE_REJECTED_IN_REDIS, request, seq))
+		return false;
+	return judge_row(audit, request);
+}
+
+/* A request without a row: which state is it in, if any? */
+static bool
+judge_unissued(struct audit *audit, const struct request *request)
+{
+	unsigned flags = request->flags;
+	int64_t seq = request->held_seq;
+
+	if ((flags & (REJECTION | HELD)) == (REJECTION | HELD))
+		return find_request_case(
+			audit, AUDIT_CASE_REJECTED_HOLDER, request, seq);
+	if ((flags & (REJECTION | REJECTED_THERE)) == REJECTED_THERE)
+		return find_request_case(
+			audit, AUDIT_CASE_REJECTED_IN_REDIS, request, seq);
+	if (is_final(request))
+		return true;
+	if ((flags & WAITING) != 0)
+		return !audit->begin.at_rest ||
+		       find_request_case(
+			       audit, AUDIT_CASE_NOT_CONSUMED, request, seq);
+	if (is_missing(audit, request))
+		return find_request_case(audit, AUDIT_CASE_LOST, request, seq);
+	if ((flags & (HELD | CONSUMED)) == CONSUMED &&
+		is_judged(audit, request))
+		return find_request_case(
+			audit, AUDIT_CASE_MESSAGE_LOST, request, seq);
+	return true;
+}
+
+static bool
+is_stuck(const struct audit *audit, const struct request *request)
+{
+	return (request->flags & PENDING) != 0 &&
+	       (audit->begin.at_rest ||
+		       audit->begin.as_of_ms - request->accepted_at_ms >
+			       audit->begin.stuck_after_ms);
+}
+
+/* What is wrong with its place in Redis. */
+static bool
+judge_held(struct audit *audit, const struct request *request)
+{
+	int64_t seq = request->held_seq;
+
+	if (is_stuck(audit, request) &&
+		!find_request_case(
+			audit, AUDIT_CASE_PENDING_TOO_LONG, request, seq))
+		return false;
+	if (!is_judged(audit, request) ||
+		(seq < audit->begin.next && !number_set_has(&audit->free, seq)))
+		return true;
+	return find_request_case(audit, AUDIT_CASE_GIVEN_AGAIN, request, seq);
+}
+
+static bool
+judge_request(struct audit *audit, const struct request *request)
+{
+	bool done = (request->flags & ROW) != 0
+			    ? judge_issued(audit, request)
+			    : judge_unissued(audit, request);
+
+	return done &&
+	       ((request->flags & HELD) == 0 || judge_held(audit, request));
+}
+
+bool
+audit_judge(struct audit *audit)
+{
+	bool done = audit->n_rows <= audit->begin.total ||
+		    find_number(audit, AUDIT_CASE_TOO_MANY_ROWS, 0);
+
+	for (const struct request *request = audit->requests;
+		done && request != NULL; request = request->hh.next)
+		done = judge_request(audit, request);
+	for (int64_t seq = leaked_number(audit, 1); done && seq != 0;
+		seq = leaked_number(audit, seq + 1))
+		done = find_number(audit, AUDIT_CASE_NUMBER_LEAKED, seq);
+	return done;
+}
