@@ -22,40 +22,14 @@
  */
 #include "api/audit.h"
 
+#include "api/audit_records.h"
 #include "api/number_set.h"
 
 #include <sys/param.h>
-#include <uthash.h>
-
-enum flag {
-	HELD = 1,           /* users has it as a holder */
-	REJECTED_THERE = 2, /* users has it as rejected */
-	PENDING = 4,
-	ROW = 8,
-	REJECTION = 16,
-	WAITING = 32,  /* in Kafka, not consumed */
-	CONSUMED = 64, /* in Kafka before the consumer's offset */
-};
-
-struct request {
-	UT_hash_handle hh; /* in `requests` */
-	struct user *user;
-	int64_t accepted_at_ms; /* 0: not known */
-	int64_t held_seq, row_seq;
-	unsigned flags;
-	char key[]; /* user id and request id side by side */
-};
-
-struct user {
-	UT_hash_handle hh; /* in `users` */
-	int64_t id;
-	const struct request *holder, *row;
-};
 
 struct audit {
 	struct audit_begin begin;
-	struct request *requests;
-	struct user *users;
+	struct audit_records records;
 	struct number_set taken; /* by whatever */
 	struct number_set held, rows, free;
 	int64_t n_rows; /* with a number in 1..total */
@@ -84,88 +58,14 @@ audit_new(const struct audit_begin *begin, struct audit_findings *findings)
 void
 audit_free(struct audit *audit)
 {
-	struct request *request, *next_request;
-	struct user *user, *next_user;
-
 	if (audit == NULL)
 		return;
-	HASH_ITER(hh, audit->requests, request, next_request)
-	{
-		HASH_DEL(audit->requests, request);
-		free(request);
-	}
-	HASH_ITER(hh, audit->users, user, next_user)
-	{
-		HASH_DEL(audit->users, user);
-		free(user);
-	}
+	audit_records_fini(&audit->records);
 	number_set_fini(&audit->taken);
 	number_set_fini(&audit->held);
 	number_set_fini(&audit->rows);
 	number_set_fini(&audit->free);
 	free(audit);
-}
-
-enum { KEY_SIZE = sizeof(int64_t) + REQUEST_ID_MAX + 1 };
-
-static size_t
-key_of(const struct message *message, char key[KEY_SIZE])
-{
-	size_t len = strlen(message->request_id);
-
-	memcpy(key, &message->user_id, sizeof(message->user_id));
-	memcpy(key + sizeof(message->user_id), message->request_id, len);
-	return sizeof(message->user_id) + len;
-}
-
-static struct request *
-find_request(const struct audit *audit, const struct message *message)
-{
-	char key[KEY_SIZE];
-	size_t len = key_of(message, key);
-	struct request *found;
-
-	HASH_FIND(hh, audit->requests, key, len, found);
-	return found;
-}
-
-static struct user *
-provide_user(struct audit *audit, int64_t user_id)
-{
-	struct user *user;
-
-	HASH_FIND(hh, audit->users, &user_id, sizeof(user_id), user);
-	if (user != NULL)
-		return user;
-	user = calloc(1, sizeof(*user));
-	if (user == NULL)
-		return NULL;
-	user->id = user_id;
-	HASH_ADD(hh, audit->users, id, sizeof(user->id), user);
-	return user;
-}
-
-/* The record of this request; NULL when out of memory. */
-static struct request *
-provide(struct audit *audit, const struct message *message)
-{
-	struct request *request = find_request(audit, message);
-	char key[KEY_SIZE];
-
-	if (request == NULL) {
-		size_t len = key_of(message, key);
-
-		request = calloc(1, sizeof(*request) + len + 1);
-		if (request == NULL)
-			return NULL;
-		memcpy(request->key, key, len);
-		HASH_ADD_KEYPTR(
-			hh, audit->requests, request->key, len, request);
-		request->user = provide_user(audit, message->user_id);
-	}
-	if (request->accepted_at_ms == 0)
-		request->accepted_at_ms = message->accepted_at_ms;
-	return request->user == NULL ? NULL : request;
 }
 
 static bool
@@ -191,7 +91,8 @@ find_number(struct audit *audit, enum audit_case found, int64_t seq)
 bool
 audit_add_holder(struct audit *audit, const struct message *holder)
 {
-	struct request *request = provide(audit, holder);
+	struct audit_request *request =
+		audit_records_provide(&audit->records, holder);
 
 	if (request == NULL)
 		return false;
@@ -210,7 +111,8 @@ audit_add_holder(struct audit *audit, const struct message *holder)
 bool
 audit_add_rejected(struct audit *audit, const struct message *message)
 {
-	struct request *request = provide(audit, message);
+	struct audit_request *request =
+		audit_records_provide(&audit->records, message);
 
 	if (request == NULL)
 		return false;
@@ -223,8 +125,9 @@ audit_add_pending(
 	struct audit *audit, const struct message *entry, int64_t score_ms)
 {
 	static const struct message unreadable;
-	struct request *request =
-		entry == NULL ? NULL : find_request(audit, entry);
+	struct audit_request *request =
+		entry == NULL ? NULL
+			      : audit_records_find(&audit->records, entry);
 
 	if (request != NULL && (request->flags & HELD) != 0 &&
 		request->held_seq == entry->seq) {
@@ -249,8 +152,8 @@ audit_add_free(struct audit *audit, int64_t seq)
 
 /* The keys of PostgreSQL forbid both, as long as they are there. */
 static bool
-find_twins(
-	struct audit *audit, const struct user *user, const struct message *row)
+find_twins(struct audit *audit, const struct audit_user *user,
+	const struct message *row)
 {
 	if (user->row != NULL && !find(audit, AUDIT_CASE_USER_TWICE, row))
 		return false;
@@ -261,7 +164,8 @@ find_twins(
 bool
 audit_add_row(struct audit *audit, const struct message *row)
 {
-	struct request *request = provide(audit, row);
+	struct audit_request *request =
+		audit_records_provide(&audit->records, row);
 
 	if (request == NULL || !find_twins(audit, request->user, row))
 		return false;
@@ -278,7 +182,8 @@ audit_add_row(struct audit *audit, const struct message *row)
 bool
 audit_add_rejection(struct audit *audit, const struct message *message)
 {
-	struct request *request = provide(audit, message);
+	struct audit_request *request =
+		audit_records_provide(&audit->records, message);
 
 	if (request == NULL)
 		return false;
@@ -290,7 +195,8 @@ bool
 audit_add_message(
 	struct audit *audit, const struct message *message, bool consumed)
 {
-	struct request *request = provide(audit, message);
+	struct audit_request *request =
+		audit_records_provide(&audit->records, message);
 
 	if (request == NULL)
 		return false;
@@ -301,21 +207,21 @@ audit_add_message(
 /* ---- judging ---- */
 
 static bool
-is_judged(const struct audit *audit, const struct request *request)
+is_judged(const struct audit *audit, const struct audit_request *request)
 {
 	return audit->begin.at_rest ||
 	       request->accepted_at_ms < audit->begin.as_of_ms;
 }
 
 static bool
-is_final(const struct request *request)
+is_final(const struct audit_request *request)
 {
 	return (request->flags & (ROW | REJECTION | REJECTED_THERE)) != 0;
 }
 
 /* Accepted, and no trace of it in Redis or PostgreSQL but its entry. */
 static bool
-is_missing(const struct audit *audit, const struct request *request)
+is_missing(const struct audit *audit, const struct audit_request *request)
 {
 	/* With a row of the user's other request a rebuild settles it. */
 	return !audit->without_kafka && (request->flags & HELD) != 0 &&
@@ -340,8 +246,8 @@ leaked_number(const struct audit *audit, int64_t from)
 bool
 audit_needs_kafka(const struct audit *audit)
 {
-	for (const struct request *request = audit->requests; request != NULL;
-		request = request->hh.next)
+	for (const struct audit_request *request = audit->records.requests;
+		request != NULL; request = request->hh.next)
 		if (is_missing(audit, request))
 			return true;
 	return leaked_number(audit, 1) != 0;
@@ -355,23 +261,22 @@ audit_without_kafka(struct audit *audit)
 
 static bool
 find_request_case(struct audit *audit, enum audit_case found,
-	const struct request *request, int64_t seq)
+	const struct audit_request *request, int64_t seq)
 {
 	struct message message = {
 		.user_id = request->user->id,
 		.seq = seq,
 	};
 
-	memcpy(message.request_id, request->key + sizeof(int64_t),
-		request->hh.keylen - sizeof(int64_t));
+	audit_request_id(request, message.request_id);
 	return find(audit, found, &message);
 }
 
 /* What Redis should know of a row. */
 static bool
-judge_row(struct audit *audit, const struct request *request)
+judge_row(struct audit *audit, const struct audit_request *request)
 {
-	const struct request *holder = request->user->holder;
+	const struct audit_request *holder = request->user->holder;
 
 	if (audit->begin.only_rows || !is_judged(audit, request) ||
 		request->user->row != request)
@@ -386,7 +291,7 @@ judge_row(struct audit *audit, const struct request *request)
 }
 
 static bool
-judge_issued(struct audit *audit, const struct request *request)
+judge_issued(struct audit *audit, const struct audit_request *request)
 {
 	int64_t seq = request->row_seq;
 
@@ -407,7 +312,7 @@ judge_issued(struct audit *audit, const struct request *request)
 
 /* A request without a row: which state is it in, if any? */
 static bool
-judge_unissued(struct audit *audit, const struct request *request)
+judge_unissued(struct audit *audit, const struct audit_request *request)
 {
 	unsigned flags = request->flags;
 	int64_t seq = request->held_seq;
@@ -434,7 +339,7 @@ judge_unissued(struct audit *audit, const struct request *request)
 }
 
 static bool
-is_stuck(const struct audit *audit, const struct request *request)
+is_stuck(const struct audit *audit, const struct audit_request *request)
 {
 	return (request->flags & PENDING) != 0 &&
 	       (audit->begin.at_rest ||
@@ -444,7 +349,7 @@ is_stuck(const struct audit *audit, const struct request *request)
 
 /* What is wrong with its place in Redis. */
 static bool
-judge_held(struct audit *audit, const struct request *request)
+judge_held(struct audit *audit, const struct audit_request *request)
 {
 	int64_t seq = request->held_seq;
 
@@ -459,7 +364,7 @@ judge_held(struct audit *audit, const struct request *request)
 }
 
 static bool
-judge_request(struct audit *audit, const struct request *request)
+judge_request(struct audit *audit, const struct audit_request *request)
 {
 	bool done = (request->flags & ROW) != 0
 			    ? judge_issued(audit, request)
@@ -475,7 +380,7 @@ audit_judge(struct audit *audit)
 	bool done = audit->n_rows <= audit->begin.total ||
 		    find_number(audit, AUDIT_CASE_TOO_MANY_ROWS, 0);
 
-	for (const struct request *request = audit->requests;
+	for (const struct audit_request *request = audit->records.requests;
 		done && request != NULL; request = request->hh.next)
 		done = judge_request(audit, request);
 	for (int64_t seq = leaked_number(audit, 1); done && seq != 0;

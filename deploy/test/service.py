@@ -4,6 +4,7 @@
 import ctypes
 import datetime
 import itertools
+import json
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ import psycopg2
 import redis
 
 import web
+from stack import ROOT
 
 _numbers = itertools.count(1)
 _libc = ctypes.CDLL(None)
@@ -143,14 +145,19 @@ class Service:
         port = next(p for p in range(first_port, first_port + 5) if p not in used)
         daemon = Daemon(self.stack, kind, port, {
             "server.drain-delay": "0s",
-            "kafka.topic": self.topic,
-            "kafka.dead-letter-topic": f"{self.topic}.dlq",
-            "kafka.group-id": self.group,
+            **self._names(),
             "ratelimiter.coupon-issue.enabled": "false",
             **settings,
         }, self.directory)
         self.daemons.append(daemon)
         return daemon
+
+    def _names(self):
+        return {
+            "kafka.topic": self.topic,
+            "kafka.dead-letter-topic": f"{self.topic}.dlq",
+            "kafka.group-id": self.group,
+        }
 
     def api(self, ready=True, **settings):
         daemon = self._add("api", self.stack.api_port, _dashed(settings))
@@ -220,7 +227,19 @@ class Service:
         return self.query("SELECT count(*) FROM issue_rejection"
                           " WHERE coupon_id = %s", event)[0][0]
 
-    # ---- the oracle ----
+    # ---- the oracles ----
+
+    def verify(self, *arguments):
+        """(exit status, JSON) of coupon-verify."""
+        command = self.stack.command("api", self.stack.api_port)
+        command[0] = str(ROOT / "build/release/bin/coupon-verify")
+        for key, value in self._names().items():
+            command += ["--set", f"{key}={value}"]
+        result = subprocess.run(
+            [*command, "--json", *arguments], env=self.stack.env, text=True,
+            capture_output=True, timeout=60)
+        assert result.returncode in (0, 1), result.stderr
+        return result.returncode, json.loads(result.stdout)
 
     def check(self, event, total, answers, resets=False):
         """G1-G5 and G7 of an event at rest, against what clients were told.
