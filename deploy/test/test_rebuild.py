@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""Redis forgets, and the event is rebuilt from PostgreSQL and Kafka.
+
+Numbers and users are never given twice, whatever Redis lost; at the end rows,
+free numbers and the total add up.
+"""
+
+import signal
+
+from service import wait_for
+from web import Load
+
+TOTAL = 3000
+
+
+def rebuilds(api, cause):
+    return api.metric("coupon.rebuild", "COUNT", cause=cause, outcome="done")
+
+
+def n_rebuilds(apis, cause):
+    return sum(rebuilds(api, cause) for api in apis)
+
+
+def check_rows(service, event, total):
+    """What must hold whoever forgot what: G1, G2, G7 and one story."""
+    rows = service.rows(event)
+    numbers = [row[1] for row in rows]
+    assert len(set(numbers)) == len(numbers) <= total
+    assert all(1 <= number <= total for number in numbers)
+    assert service.holders(event) == {row[0] for row in rows}
+    service._check_sum(event, len(rows), total)
+
+
+def test_flushall_under_load(make_service):
+    service = make_service(partitions=3)
+    apis = [service.api(), service.api()]
+    service.consumer()
+    event = service.event(apis[0], TOTAL)
+    load = Load([a.port for a in apis], event, range(1, 6001), rate=1500, keys=True)
+    wait_for(lambda: service.n_rows(event) > 500, what="rows under load")
+    service.redis.flushall()
+    answers = load.join()
+    service.settle(event)
+    check_rows(service, event, TOTAL)
+    assert n_rebuilds(apis, "missing") >= 1
+    # Everybody was answered for good: nobody waits for an event that is gone.
+    assert {a.status for a in answers} <= {202, 409}
+    # All stock is out, but for what was forgotten before Kafka had it: those
+    # numbers are given back by a later rebuild, not lost.
+    assert service.n_rows(event) > TOTAL * 0.9
+
+
+def test_accepted_requests_keep_their_numbers(make_service):
+    """What had reached Kafka survives, consumed or not."""
+    service = make_service()
+    api = service.api()
+    consumer = service.consumer()
+    event = service.event(api, 100)
+    first = Load([api.port], event, range(1, 21), keys=True).join()
+    service.settle(event)
+    consumer.stop()
+    second = Load([api.port], event, range(21, 41), keys=True).join()
+    wait_for(lambda: service.redis.zcard(f"{{c:{event}}}:pending") == 0,
+             what="Kafka's acknowledgement")
+    service.redis.flushall()
+    third = Load([api.port], event, range(41, 61), keys=True).join()
+    assert {a.status for a in first + second + third} == {202}
+    consumer.start().wait_ready()
+    service.settle(event)
+    service.check(event, 100, first + second + third)
+
+
+def test_deserted_fence_is_lifted(make_service):
+    """A rebuilder that died leaves a fenced event; somebody finds it."""
+    service = make_service()
+    api = service.api()
+    service.consumer()
+    event = service.event(api, 100)
+    answers = Load([api.port], event, range(1, 11), keys=True).join()
+    service.redis.hset(f"{{c:{event}}}:event", mapping={"fenced": 99, "epoch": 99})
+    reply = api.post("/api/user-coupons/issue-async",
+                     {"couponId": event, "userId": 11})
+    assert (reply.status, reply.json["reason"]) == (503, "FENCED")
+    answers += Load([api.port], event, range(12, 21), keys=True).join()
+    assert {a.status for a in answers} == {202}
+    assert rebuilds(api, "fenced") == 1
+    service.settle(event)
+    service.check(event, 100, answers)
+
+
+def test_a_stopped_api_does_not_keep_an_event_closed(make_service):
+    """Its acknowledgement is waited for, but not for ever."""
+    service = make_service()
+    apis = [service.api(), service.api()]
+    service.consumer()
+    event = service.event(apis[0], 100)
+    answers = Load([apis[0].port], event, range(1, 11), keys=True).join()
+    service.settle(event)
+    apis[1].signal(signal.SIGSTOP)
+    service.redis.flushall()
+    answers += Load([apis[0].port], event, range(11, 21), keys=True).join()
+    apis[1].signal(signal.SIGCONT)
+    assert {a.status for a in answers} == {202}
+    service.settle(event)
+    service.check(event, 100, answers)
+
+
+def test_redis_back_with_older_numbers(make_service):
+    """An old snapshot: found by the new run id, before numbers collide."""
+    service = make_service()
+    api = service.api()
+    service.consumer()
+    event = service.event(api, 100)
+    answers = Load([api.port], event, range(1, 31), keys=True).join()
+    service.settle(event)
+    users = f"{{c:{event}}}:users"
+    # As if the last ten had never been written.
+    service.redis.hset(f"{{c:{event}}}:event", "next", 21)
+    for answer in answers:
+        if answer.body["seq"] > 20:
+            service.redis.hdel(users, answer.user)
+    service.stack.stop("redis")
+    service.stack.start("redis")
+    wait_for(lambda: rebuilds(api, "restarted") == 1, what="the rebuild")
+    answers += Load([api.port], event, range(31, 41), keys=True).join()
+    assert {a.status for a in answers} == {202}
+    service.settle(event)
+    service.check(event, 100, answers)
