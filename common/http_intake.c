@@ -253,7 +253,6 @@ dispatch(struct http_request *req)
 	const struct http_route *route = req->match.route;
 
 	req->dispatched = true;
-	req->dispatched_ns = req->loop->now_ns;
 	http_conn_busy(req->conn);
 	if (req->refusal >= 0) {
 		http_refuse(req, (enum problem)req->refusal, req->refusal_note);
@@ -282,7 +281,7 @@ queue(struct http_request *req)
 
 	MHD_destroy_response(req->response); /* libmicrohttpd has its own ref */
 	req->response = NULL;
-	if (req->was_polled)
+	if (req->polls > 0)
 		req->loop->late++;
 	http_request_unpoll(req);
 	return rc;
@@ -293,13 +292,13 @@ poll_or_suspend(struct http_request *req)
 {
 	struct http_loop *loop = req->loop;
 
-	if (req->polled && loop->now_ns < req->dispatched_ns + HTTP_POLL_NS)
+	if (req->polled && ++req->polls <= HTTP_POLLS_MAX)
 		return;
-	if (!req->was_polled && loop->n_polled < HTTP_POLL_MAX) {
+	if (req->polls == 0 && loop->n_polled < HTTP_POLLED_MAX) {
 		if (loop->n_polled++ == 0)
-			loop->poll_until_ns = loop->now_ns + HTTP_POLL_NS;
+			loop->poll_again_ns = loop->now_ns + HTTP_POLL_NS;
 		req->polled = true;
-		req->was_polled = true;
+		req->polls = 1;
 		return;
 	}
 	http_request_unpoll(req);

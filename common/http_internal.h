@@ -84,7 +84,7 @@ struct http_loop {
 	bool answered;         /* replies wait to be taken by it */
 	unsigned late;         /* replies queued that a second run writes */
 	size_t n_polled;       /* requests it asks about at every run */
-	int64_t poll_until_ns; /* when the oldest of these is suspended */
+	int64_t poll_again_ns; /* the latest time of the next run */
 	/* http_listen.c */
 	int64_t accept_at_ns;   /* 0: accepting, else when to try again */
 	int64_t quiesced_at_ns; /* 0: not yet */

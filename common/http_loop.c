@@ -20,9 +20,12 @@
  * request: out of the epoll set, a read that finds nothing, into the set
  * again, and the event for that.  So a request that is not answered at once
  * is first left as it is: libmicrohttpd then calls its handler again at every
- * run ("polled").  Replies of a healthy Redis come within the millisecond
- * HTTP_POLL_NS; who waits longer is suspended, which bounds what a run walks
- * through when replies are slow.
+ * run ("polled").  One that has cost as much that way as a suspension would
+ * (HTTP_POLLS_MAX runs) is suspended: whatever Redis needs for its replies,
+ * an fsync or a slow network, waiting never costs more than twice the cheaper
+ * of the two.  While there are polled ones MHD_get_timeout() cannot tell
+ * whether there is other work, so a run is never put off longer than
+ * HTTP_POLL_NS.
  */
 #include "common/error.h"
 #include "common/http_request_internal.h"
@@ -70,8 +73,8 @@ run_mhd(struct http_loop *loop)
 	MHD_run(loop->mhd);
 	if (loop->late > 0) /* queued in that run, written by this */
 		MHD_run(loop->mhd);
-	if (loop->n_polled > 0 && loop->now_ns >= loop->poll_until_ns)
-		loop->poll_until_ns = loop->now_ns + HTTP_POLL_NS;
+	if (loop->n_polled > 0 && loop->now_ns >= loop->poll_again_ns)
+		loop->poll_again_ns = loop->now_ns + HTTP_POLL_NS;
 }
 
 static int64_t
@@ -93,7 +96,7 @@ tick(struct http_loop *loop)
 	if (first != NULL)
 		next = earliest(next, first->deadline_ns);
 	if (loop->n_polled > 0)
-		next = earliest(next, loop->poll_until_ns);
+		next = earliest(next, loop->poll_again_ns);
 	return next;
 }
 
@@ -127,7 +130,7 @@ turn(struct http_loop *loop)
 	wait_and_dispatch(loop, wait_ms(loop));
 	http_request_tick(loop);
 	if (loop->mhd_ready || loop->answered || has_leftovers(loop) ||
-		(loop->n_polled > 0 && loop->now_ns >= loop->poll_until_ns))
+		(loop->n_polled > 0 && loop->now_ns >= loop->poll_again_ns))
 		run_mhd(loop);
 	if (loop->server->config.turn != NULL) {
 		loop->now_ns = clock_now_ns();

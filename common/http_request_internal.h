@@ -30,7 +30,6 @@ struct http_request {
 	struct MHD_Connection *mhd; /* NULL once the client is gone */
 	int64_t arrived_ns;
 	int64_t deadline_ns;
-	int64_t dispatched_ns;
 	http_handler *on_deadline;
 	void *user;
 	enum http_method method;
@@ -55,7 +54,7 @@ struct http_request {
 	bool answered;    /* somebody gave one */
 	bool kit_answers; /* we are giving one in the handler's place */
 	bool polled;      /* counted in loop->n_polled */
-	bool was_polled;
+	unsigned polls;   /* how often it was, or 0 */
 	bool suspended;
 	bool close; /* the connection ends with this reply */
 	/* reply */
@@ -82,10 +81,11 @@ size_t http_intake_unescape(void *cls, struct MHD_Connection *mhd, char *text);
 
 /* ---- http_request.c ---- */
 
-/* How long an unanswered request is polled before it is suspended, and how
- * many at once: see http_loop.c. */
+/* How often an unanswered request is polled before it is suspended, and how
+ * many at once; how long a run may be put off meanwhile: see http_loop.c. */
+#define HTTP_POLLS_MAX 16
+#define HTTP_POLLED_MAX 512
 #define HTTP_POLL_NS NS_PER_MS
-#define HTTP_POLL_MAX 512
 
 /* NULL when out of memory. */
 struct http_request *http_request_new(struct http_loop *loop,
