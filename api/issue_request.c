@@ -7,6 +7,7 @@
 #include "common/error.h"
 #include "common/http.h"
 #include "common/json.h"
+#include "common/text.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -15,11 +16,17 @@ static int
 parse_body(struct http_request *req, int64_t *ret_coupon, int64_t *ret_user,
 	struct error *err)
 {
+	struct json_id ids[] = { { .name = "couponId" }, { .name = "userId" } };
 	size_t len;
 	const char *text = http_request_body(req, &len);
 	struct json_t *body;
-	int rc = json_body_parse(text, len, &body, err);
 
+	if (json_scan_ids(text, len, ids, ARRAY_SIZE(ids))) {
+		*ret_coupon = ids[0].value;
+		*ret_user = ids[1].value;
+		return 0;
+	}
+	int rc = json_body_parse(text, len, &body, err);
 	if (rc != 0)
 		return rc;
 	rc = json_member_id(body, "couponId", ret_coupon, err);
@@ -47,8 +54,7 @@ fill_texts(struct issue *issue)
 			"%" PRId64, outbox_limit);
 		issue->outbox_limit_of = outbox_limit;
 	}
-	(void)snprintf(
-		issue->user, sizeof(issue->user), "%" PRId64, issue->user_id);
+	*text_put_int(issue->user, issue->user_id) = '\0';
 }
 
 /* Everything the request says; false: it was answered 400. */

@@ -6,6 +6,7 @@
 #include "common/error.h"
 #include "common/kafka.h"
 #include "common/message.h"
+#include "common/text.h"
 
 #include <inttypes.h>
 
@@ -82,9 +83,8 @@ rd_kafka_resp_err_t
 producer_client_send(struct producer_client *client,
 	struct producer_record *record, const char *traceparent)
 {
-	char key[24];
-	int key_len = snprintf(
-		key, sizeof(key), "%" PRId64, record->inflight.key.user_id);
+	char key[TEXT_INT_MAX];
+	const char *end = text_put_int(key, record->inflight.key.user_id);
 	rd_kafka_headers_t *headers = NULL;
 
 	if (traceparent != NULL) {
@@ -94,7 +94,7 @@ producer_client_send(struct producer_client *client,
 	}
 	rd_kafka_resp_err_t code =
 		rd_kafka_producev(client->rk, RD_KAFKA_V_RKT(client->topic),
-			RD_KAFKA_V_KEY(key, (size_t)key_len),
+			RD_KAFKA_V_KEY(key, (size_t)(end - key)),
 			RD_KAFKA_V_VALUE(record->payload, record->len),
 			RD_KAFKA_V_MSGFLAGS(0), RD_KAFKA_V_OPAQUE(record),
 			RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);

@@ -3,6 +3,7 @@
 
 #include "common/error.h"
 #include "common/http.h"
+#include "common/text.h"
 
 #include <inttypes.h>
 #include <sodium.h>
@@ -47,10 +48,13 @@ reply_location(struct http_request *req, int64_t coupon_id, int64_t user_id,
 	const char *request_id)
 {
 	char location[REQUEST_ID_MAX + 96];
+	char *at = TEXT_PUT(location, "/api/user-coupons/");
 
-	(void)snprintf(location, sizeof(location),
-		"/api/user-coupons/%" PRId64 "/%" PRId64 "?requestId=%s",
-		coupon_id, user_id, request_id);
+	at = text_put_int(at, coupon_id);
+	at = text_put_int(TEXT_PUT(at, "/"), user_id);
+	at = TEXT_PUT(at, "?requestId=");
+	at = text_put(at, request_id, strnlen(request_id, REQUEST_ID_MAX));
+	*at = '\0';
 	http_reply_header(req, "Location", location);
 }
 

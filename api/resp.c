@@ -3,6 +3,7 @@
 
 #include "api/pipeline.h"
 #include "common/redis.h"
+#include "common/text.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -52,31 +53,13 @@ put_bytes(struct resp_buffer *buf, const char *data, size_t len)
 	buf->len += len;
 }
 
-static size_t
-format_size(char digits[20], size_t n)
-{
-	char reversed[20];
-	size_t len = 0;
-
-	do {
-		reversed[len++] = (char)('0' + n % 10);
-		n /= 10;
-	} while (n > 0);
-	for (size_t i = 0; i < len; i++)
-		digits[i] = reversed[len - 1 - i];
-	return len;
-}
-
-/* printf costs ten times as much, and this runs per argument. */
 static void
 put_head(struct resp_buffer *buf, char kind, size_t n)
 {
 	char head[HEAD_MAX] = { kind };
-	size_t len = 1 + format_size(head + 1, n);
+	const char *end = TEXT_PUT(text_put_int(head + 1, (int64_t)n), "\r\n");
 
-	head[len++] = '\r';
-	head[len++] = '\n';
-	put_bytes(buf, head, len);
+	put_bytes(buf, head, (size_t)(end - head));
 }
 
 static void
@@ -98,8 +81,9 @@ resp_append_script(struct resp_buffer *buf, const struct redis_command *command,
 	const size_t script_len = strlen(script);
 	const size_t argc = (size_t)command->argc + BEFORE_ARGS;
 	size_t room = (argc + 1) * (HEAD_MAX + 2) + HEAD_MAX + script_len;
-	char keys[20] = { 0 };
-	const size_t keys_len = format_size(keys, (size_t)command->n_keys);
+	char keys[TEXT_INT_MAX];
+	const size_t keys_len =
+		(size_t)(text_put_int(keys, command->n_keys) - keys);
 
 	for (int i = 0; i < command->argc; i++)
 		room += command->argvlen[i];

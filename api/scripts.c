@@ -3,6 +3,7 @@
 
 #include "common/embed.h"
 #include "common/error.h"
+#include "common/text.h"
 
 #include <assert.h>
 #include <hiredis/hiredis.h>
@@ -341,9 +342,11 @@ outbox_member_parse(const char *member, int64_t coupon_id, struct message *ret)
 size_t
 outbox_member(const struct message *message, char buf[OUTBOX_MEMBER_SIZE])
 {
-	int len = snprintf(buf, OUTBOX_MEMBER_SIZE, "%" PRId64 ":%s:%" PRId64,
-		message->user_id, message->request_id, message->seq);
+	char *at = TEXT_PUT(text_put_int(buf, message->user_id), ":");
 
-	assert(len > 0 && len < OUTBOX_MEMBER_SIZE);
-	return (size_t)len;
+	at = text_put(at, message->request_id,
+		strnlen(message->request_id, REQUEST_ID_MAX));
+	at = text_put_int(TEXT_PUT(at, ":"), message->seq);
+	*at = '\0';
+	return (size_t)(at - buf);
 }

@@ -2,6 +2,7 @@
 #include "common/json.h"
 
 #include "common/error.h"
+#include "common/text.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -116,6 +117,86 @@ json_member_text(const json_t *object, const char *name,
 	return 0;
 }
 
+/* ---- scanning ---- */
+
+struct cursor {
+	const char *p, *end;
+};
+
+static void
+skip_blanks(struct cursor *at)
+{
+	while (at->p < at->end && (*at->p == ' ' || *at->p == '\t' ||
+					  *at->p == '\n' || *at->p == '\r'))
+		at->p++;
+}
+
+static bool
+take(struct cursor *at, char wanted)
+{
+	skip_blanks(at);
+	if (at->p == at->end || *at->p != wanted)
+		return false;
+	at->p++;
+	return true;
+}
+
+static struct json_id *
+take_name(struct cursor *at, struct json_id *ids, size_t n)
+{
+	if (!take(at, '"'))
+		return NULL;
+	for (size_t i = 0; i < n; i++) {
+		size_t len = strlen(ids[i].name);
+
+		if ((size_t)(at->end - at->p) > len && at->p[len] == '"' &&
+			memcmp(at->p, ids[i].name, len) == 0) {
+			at->p += len + 1;
+			return &ids[i];
+		}
+	}
+	return NULL;
+}
+
+/* What follows the digits is seen by the next take(). */
+static bool
+take_id(struct cursor *at, int64_t *ret)
+{
+	int64_t value = 0;
+
+	skip_blanks(at);
+	if (at->p < at->end && *at->p == '0')
+		return false;
+	for (int i = 0; i < 18 && at->p < at->end; i++, at->p++) {
+		if (*at->p < '0' || *at->p > '9')
+			break;
+		value = value * 10 + (*at->p - '0');
+	}
+	*ret = value;
+	return value > 0;
+}
+
+bool
+json_scan_ids(const char *body, size_t len, struct json_id *ids, size_t n)
+{
+	struct cursor at = { body, body + len };
+
+	for (size_t i = 0; i < n; i++)
+		ids[i].value = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct json_id *id = NULL;
+
+		if (take(&at, i == 0 ? '{' : ','))
+			id = take_name(&at, ids, n);
+		if (id == NULL || id->value != 0 || !take(&at, ':') ||
+			!take_id(&at, &id->value))
+			return false;
+	}
+	bool closed = take(&at, '}');
+	skip_blanks(&at);
+	return closed && at.p == at.end;
+}
+
 /* ---- writing ---- */
 
 void
@@ -155,16 +236,25 @@ put_escape(struct json_text *text, unsigned char c)
 			 : put(text, unicode, sizeof(unicode));
 }
 
+/* strcspn() would build a table of its reject set for each text. */
+static size_t
+plain_length(const char *text)
+{
+	const char *p = text;
+
+	while ((unsigned char)*p >= 0x20 && *p != '"' && *p != '\\')
+		p++;
+	return (size_t)(p - text);
+}
+
 static bool
 put_string(struct json_text *text, const char *value)
 {
 	if (!put(text, "\"", 1))
 		return false;
 	while (*value != '\0') {
-		size_t run = strcspn(value, "\"\\\x01\x02\x03\x04\x05\x06\x07"
-					    "\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"
-					    "\x10\x11\x12\x13\x14\x15\x16\x17"
-					    "\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f");
+		size_t run = plain_length(value);
+
 		if (!put(text, value, run))
 			return false;
 		value += run;
@@ -188,17 +278,10 @@ void
 json_text_number(struct json_text *text, const char *name, int64_t value)
 {
 	size_t before = text->len;
-	char digits[20]; /* -9223372036854775808 */
-	char *p = digits + sizeof(digits);
-	uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+	char digits[TEXT_INT_MAX];
+	size_t len = (size_t)(text_put_int(digits, value) - digits);
 
-	do
-		*--p = (char)('0' + left % 10);
-	while ((left /= 10) > 0);
-	if (value < 0)
-		*--p = '-';
-	if (!put_name(text, name) ||
-		!put(text, p, (size_t)(digits + sizeof(digits) - p)))
+	if (!put_name(text, name) || !put(text, digits, len))
 		text->len = before;
 }
 

@@ -27,6 +27,20 @@ struct json_t;
 int json_body_parse(const char *body, size_t len, struct json_t **ret,
 	struct error *err) NODISCARD;
 
+struct json_id {
+	const char *name;
+	int64_t value;
+};
+
+/*
+ * The bodies that nearly all clients send, at a tenth of the cost: true when
+ * `body` is an object of exactly these members, each named without escapes
+ * and an integer from 1 of at most 18 digits.  False says nothing about it:
+ * parse it.
+ */
+bool json_scan_ids(
+	const char *body, size_t len, struct json_id *ids, size_t n) NODISCARD;
+
 struct json_range {
 	int64_t min, max;
 };

@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/text.h"
 
 #include <assert.h>
 #include <jansson.h>
@@ -17,47 +18,24 @@
 
 /* ---- encode ---- */
 
-static char *
-put_text(char *at, const char *text, size_t len)
-{
-	memcpy(at, text, len);
-	return at + len;
-}
-
-static char *
-put_int(char *at, int64_t value)
-{
-	char digits[20];
-	size_t n = sizeof(digits);
-
-	assert(value >= 0);
-	do {
-		digits[--n] = (char)('0' + value % 10);
-		value /= 10;
-	} while (value > 0);
-	return put_text(at, digits + n, sizeof(digits) - n);
-}
-
-#define PUT(at, literal) put_text(at, literal, sizeof(literal) - 1)
-
 size_t
 message_encode(const struct message *message, char buf[MESSAGE_SIZE_MAX])
 {
 	char *at = buf;
 
-	at = PUT(at, "{\"v\":1,\"requestId\":\"");
-	at = put_text(at, message->request_id,
+	at = TEXT_PUT(at, "{\"v\":1,\"requestId\":\"");
+	at = text_put(at, message->request_id,
 		strnlen(message->request_id, REQUEST_ID_MAX));
-	at = PUT(at, "\",\"couponId\":");
-	at = put_int(at, message->coupon_id);
-	at = PUT(at, ",\"userId\":");
-	at = put_int(at, message->user_id);
-	at = PUT(at, ",\"seq\":");
-	at = put_int(at, message->seq);
-	at = PUT(at, ",\"acceptedAt\":\"");
+	at = TEXT_PUT(at, "\",\"couponId\":");
+	at = text_put_int(at, message->coupon_id);
+	at = TEXT_PUT(at, ",\"userId\":");
+	at = text_put_int(at, message->user_id);
+	at = TEXT_PUT(at, ",\"seq\":");
+	at = text_put_int(at, message->seq);
+	at = TEXT_PUT(at, ",\"acceptedAt\":\"");
 	clock_format_rfc3339(message->accepted_at_ms, at);
 	at += CLOCK_RFC3339_SIZE - 1;
-	at = PUT(at, "\"}");
+	at = TEXT_PUT(at, "\"}");
 	*at = '\0';
 	assert(at - buf < MESSAGE_SIZE_MAX);
 	return (size_t)(at - buf);

@@ -34,6 +34,25 @@ write_again(const char *text)
 	json_decref(json);
 }
 
+/* What the scan takes, the parser takes as well, with the same values. */
+static void
+scan(const char *body, size_t len)
+{
+	struct json_id ids[] = { { .name = "couponId" }, { .name = "userId" } };
+	struct error err;
+	json_t *json;
+	int64_t id;
+
+	if (!json_scan_ids(body, len, ids, 2))
+		return;
+	must(json_body_parse(body, len, &json, &err) == 0);
+	for (size_t i = 0; i < 2; i++) {
+		must(json_member_id(json, ids[i].name, &id, &err) == 0);
+		must(id == ids[i].value);
+	}
+	json_decref(json);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -42,6 +61,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *name;
 	int64_t id;
 
+	scan((const char *)data, size);
 	if (json_body_parse((const char *)data, size, &json, &err) < 0)
 		return 0;
 	must(http_is_utf8((const char *)data, size));

@@ -210,6 +210,51 @@ a_member_that_does_not_fit_is_left_out(void **state UNUSED)
 	}
 }
 
+/* Whatever the scan takes, the parser reads the same; the rest it leaves. */
+static void
+a_scan_takes_plain_ids_only(void **state UNUSED)
+{
+	static const struct {
+		const char *body;
+		int64_t a, b; /* 0: left to the parser */
+	} cases[] = {
+		{ "{\"a\":1,\"b\":2}", 1, 2 },
+		{ " {\r\n\t\"b\" : 20 , \"a\" :10 } \n", 10, 20 },
+		{ "{\"a\":999999999999999999,\"b\":1}", 999999999999999999, 1 },
+		{ "{\"a\":1000000000000000000,\"b\":1}", 0, 0 },
+		{ "{\"a\":0,\"b\":2}", 0, 0 },
+		{ "{\"a\":01,\"b\":2}", 0, 0 },
+		{ "{\"a\":-1,\"b\":2}", 0, 0 },
+		{ "{\"a\":1.0,\"b\":2}", 0, 0 },
+		{ "{\"a\":1e3,\"b\":2}", 0, 0 },
+		{ "{\"a\":\"1\",\"b\":2}", 0, 0 },
+		{ "{\"a\":1,\"a\":2}", 0, 0 },
+		{ "{\"a\":1,\"b\":2,\"c\":3}", 0, 0 },
+		{ "{\"a\":1,\"b\":2,}", 0, 0 },
+		{ "{\"a\":1}", 0, 0 },
+		{ "{\"a\":1,\"b\":2", 0, 0 },
+		{ "{\"a\":1,\"b\":2} x", 0, 0 },
+		{ "{\"\\u0061\":1,\"b\":2}", 0, 0 },
+		{ "{\"a\":1 2,\"b\":2}", 0, 0 },
+		{ "\"a\":1,\"b\":2}", 0, 0 },
+		{ "{", 0, 0 },
+		{ "", 0, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct json_id ids[] = { { .name = "a" }, { .name = "b" } };
+		size_t len = strlen(cases[i].body);
+
+		if (json_scan_ids(cases[i].body, len, ids, 2) !=
+			(cases[i].a != 0))
+			fail_msg("%s", cases[i].body);
+		if (cases[i].a == 0)
+			continue;
+		assert_int_equal(ids[0].value, cases[i].a);
+		assert_int_equal(ids[1].value, cases[i].b);
+	}
+}
+
 int
 main(void)
 {
@@ -219,6 +264,7 @@ main(void)
 		cmocka_unit_test(depth_is_bounded),
 		cmocka_unit_test(an_id_is_a_positive_integer),
 		cmocka_unit_test(members_have_ranges_and_lengths),
+		cmocka_unit_test(a_scan_takes_plain_ids_only),
 		cmocka_unit_test(what_is_written_can_be_read),
 		cmocka_unit_test(a_member_that_does_not_fit_is_left_out),
 	};
