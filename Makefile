@@ -256,5 +256,5 @@ dist:
 clean:
 	rm -rf build compile_commands.json
 
--include deploy/local.mk
+-include deploy/local.mk loadtest/bench.mk
 -include $(ALL_OBJ:.o=.d) $(HEADERS:%.h=$(O)/%.hco.d)

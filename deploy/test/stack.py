@@ -52,17 +52,17 @@ def _is_free(port):
 class Stack:
     """Redis, PostgreSQL and Kafka; further daemons are started with command()."""
 
-    def __init__(self):
-        _remove_leftovers()
+    def __init__(self, directory=DIRECTORY):
+        _remove_leftovers(directory)
         self.base, self._lock = _take_block()
-        self.dir = _directory(self.base)
+        self.dir = directory / f"stack-{self.base}"
         self.redis_port = self.base + 1
         self.postgres_port = self.base + 2
         self.kafka_port = self.base + 3
         self.api_port = self.base + 5
         self.consumer_port = self.base + 10
         self.spare_port = self.base + 15
-        self.env = _environment(self.base)
+        self.env = _environment(self.base, self.dir)
 
     def run(self, *arguments, check=True):
         return subprocess.run(
@@ -102,19 +102,15 @@ class Stack:
         self._lock.close()
 
 
-def _environment(base):
+def _environment(base, directory):
     ports = {
         "REDIS": base + 1, "POSTGRES": base + 2, "KAFKA": base + 3,
         "KAFKA_CONTROLLER": base + 4, "API": base + 5, "CONSUMER": base + 10,
     }
     env = dict(ENVIRONMENT)
     env.update({f"LOCAL_{k}_PORT": str(v) for k, v in ports.items()})
-    env["LOCAL_DIR"] = str(_directory(base))
+    env["LOCAL_DIR"] = str(directory)
     return env
-
-
-def _directory(base):
-    return DIRECTORY / f"stack-{base}"
 
 
 def _take_block():
@@ -127,13 +123,14 @@ def _take_block():
     raise RuntimeError(f"no {BLOCK} free ports in {FIRST}-{LAST}")
 
 
-def _remove_leftovers():
-    for directory in DIRECTORY.glob("stack-*"):
+def _remove_leftovers(parent):
+    for directory in parent.glob("stack-*"):
         base = int(directory.name.removeprefix("stack-"))
         lock = _listen(base)
         if not lock:
             continue  # in use by another run
-        subprocess.run([SCRIPT, "stop"], env=_environment(base), check=True,
+        subprocess.run([SCRIPT, "stop"], check=True,
+                       env=_environment(base, directory),
                        stdin=subprocess.DEVNULL, capture_output=True)
         shutil.rmtree(directory)
         lock.close()

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: MIT
+# bench.mk - the ratios of docs/benchmarks.md; the work is in loadtest/bench.
+#
+#   make bench [ROUNDS=5] [ONLY="cpu flood"]
+
+.PHONY: bench
+
+bench:
+	@deploy/local/setup build run test bench
+	@+$(MAKE) --no-print-directory all $(BENCHES)
+	@/usr/bin/python3 -B loadtest/bench $(if $(ROUNDS),--rounds $(ROUNDS)) $(ONLY)
