@@ -11,6 +11,16 @@ static const char *const daemons[] = {
 	[DAEMON_CONSUMER] = "consumer",
 };
 
+/* What a daemon does with the arguments that this module leaves to it. */
+static const char *const own_actions[] = {
+	[DAEMON_API] = "",
+	[DAEMON_CONSUMER] =
+		"  --dead-letters ... list, show, replay or discard dead "
+		"letters and exit;\n"
+		"                     comes last; --dead-letters help says "
+		"more\n",
+};
+
 void
 config_print_version(FILE *out, enum daemon_kind kind)
 {
@@ -65,11 +75,12 @@ config_print_help(FILE *out, enum daemon_kind kind)
 		"  --check            validate all settings and exit\n"
 		"  --migrate          bring the database schema up to date and "
 		"exit\n"
+		"%s"
 		"  --version, --help\n\n"
 		"Keys, their defaults and what they do.  The environment name "
 		"of a.b-c is\nCOUPON_A_B_C.  Keys marked * change on reload "
 		"(SIGHUP), the others at a restart.\n",
-		daemons[kind]);
+		daemons[kind], own_actions[kind]);
 	for (size_t i = 0; i < config_n_options; i++) {
 		if (begins_section(i))
 			(void)fprintf(out, "\n%.*s.\n",

@@ -10,6 +10,7 @@
 
 EMBED(schema_0001_initial, "common/schema/0001_initial.sql");
 EMBED(schema_0002_rebuild, "common/schema/0002_rebuild.sql");
+EMBED(schema_0003_dead_letters, "common/schema/0003_dead_letters.sql");
 
 /*
  * In the order of their numbers, which are 1, 2, 3 ...: a new file needs a
@@ -21,6 +22,7 @@ static const struct migration {
 } migrations[] = {
 	{ "0001_initial", schema_0001_initial },
 	{ "0002_rebuild", schema_0002_rebuild },
+	{ "0003_dead_letters", schema_0003_dead_letters },
 };
 
 static const struct pg_statement record = {

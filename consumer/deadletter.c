@@ -193,6 +193,17 @@ headers_for(const struct batch_item *item)
 	return headers;
 }
 
+void
+deadletter_strip(rd_kafka_headers_t *headers)
+{
+	static const char *const names[] = { "reason", "error",
+		"original-topic", "original-partition", "original-offset",
+		"failed-at" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		(void)rd_kafka_header_remove(headers, names[i]);
+}
+
 static int
 produce(struct deadletter *deadletter, const struct batch_item *item,
 	struct receipt *receipt, struct error *err)

@@ -17,6 +17,7 @@
 struct batch;
 struct deadletter;
 struct error;
+struct rd_kafka_headers_s;
 struct settings;
 
 /* Starts the thread "dead-letters", which serves the delivery reports. */
@@ -34,5 +35,11 @@ void deadletter_free(struct deadletter *deadletter, int64_t deadline_ns);
  */
 int deadletter_send(struct deadletter *deadletter, struct batch *batch,
 	int64_t deadline_ns, int cancel_fd, struct error *err) NODISCARD;
+
+/*
+ * Take off what a letter got on top of its message, before a replay.
+ * first-failed-at stays: another letter of the same message keeps it.
+ */
+void deadletter_strip(struct rd_kafka_headers_s *headers);
 
 #endif

@@ -14,6 +14,7 @@
 #include "common/pg.h"
 #include "common/reload.h"
 #include "consumer/app.h"
+#include "consumer/letters.h"
 #include "consumer/migration.h"
 
 #define POLL_MS 100
@@ -148,14 +149,22 @@ main(int argc, char **argv)
 	struct config_command command = { .rest = argc };
 	struct error err;
 	int rc = config_load(DAEMON_CONSUMER, argc, argv, &command, &err);
+	char **rest = argv + command.rest;
+	bool letters = rc == 0 && command.action == CONFIG_RUN &&
+		       command.rest < argc &&
+		       strcmp(*rest, "--dead-letters") == 0;
 
-	if (rc == 0 && command.action != CONFIG_EXIT && command.rest < argc)
+	if (rc == 0 && command.action != CONFIG_EXIT && command.rest < argc &&
+		!letters)
 		rc = error_set(&err, ERROR_CONFIG_INVALID,
-			"%s: unknown option, see --help", argv[command.rest]);
+			"%s: unknown option, see --help", *rest);
 	int status = EXIT_SUCCESS;
 	if (rc != 0) {
 		(void)fprintf(stderr, "consumer: %s\n", err.msg);
 		status = EXIT_USAGE;
+	} else if (letters) {
+		status = letters_main(config_settings(command.config),
+			argc - command.rest - 1, rest + 1);
 	} else if (command.action != CONFIG_EXIT) {
 		status = act(command.action, command.config);
 	}
