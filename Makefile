@@ -244,7 +244,8 @@ help:
 
 install: all
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/sbin $(BINS)
-	install -D -m 0644 api/api.yaml $(DESTDIR)$(PREFIX)/etc/coupon/api.yaml
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/etc/coupon api/api.yaml \
+	  api/api.production.yaml
 	install -D -m 0644 consumer/consumer.yaml \
 	  $(DESTDIR)$(PREFIX)/etc/coupon/consumer.yaml
 

@@ -16,6 +16,7 @@
  * or 505 in its own words (no problem+json) and closes the connection.
  */
 #include "common/http_request_internal.h"
+#include "common/log.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -91,6 +92,8 @@ on_value(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_len,
 static void
 check_admin(struct http_request *req)
 {
+	char remote[HTTP_REMOTE_SIZE];
+
 	switch (http_admin_check(req)) {
 	case HTTP_ADMIN_OK:
 		break;
@@ -101,6 +104,9 @@ check_admin(struct http_request *req)
 		refuse_later(req, PROBLEM_UNAUTHORIZED, NULL);
 		break;
 	case HTTP_ADMIN_WRONG:
+		http_request_remote(req, remote);
+		LOG_WARN("wrong admin token", LOG_STR("by", remote),
+			LOG_STR("path", req->path));
 		refuse_later(req, PROBLEM_FORBIDDEN, NULL);
 		break;
 	case HTTP_ADMIN_LIMITED:

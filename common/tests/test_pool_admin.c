@@ -190,6 +190,71 @@ eviction_replaces_every_connection(void **state)
 	fixture_fini(f);
 }
 
+/* For who keeps a connection busy without end; see pipeline.c. */
+static void
+lent_connection_is_wanted_back_for_each_reason(void **state)
+{
+	struct fixture *f = *state;
+
+	start_idle(f, 2, 0);
+	struct pool_entry *lent = fixture_lend(f);
+	struct pool_entry *other = fixture_lend(f);
+	assert_false(pool_wants_back(f->pool, lent));
+
+	pool_suspend(f->pool);
+	assert_true(pool_wants_back(f->pool, lent));
+	pool_resume(f->pool);
+	assert_false(pool_wants_back(f->pool, lent));
+
+	f->config.max_idle = 0; /* no reason to disturb the borrower */
+	configure(f);
+	assert_false(pool_wants_back(f->pool, lent));
+	f->config.max_active = 1;
+	configure(f);
+	assert_true(pool_wants_back(f->pool, lent));
+	f->config.max_active = f->config.max_idle = 2;
+	f->config.max_lifetime_ns = 10 * NS_PER_S;
+	configure(f);
+	assert_false(pool_wants_back(f->pool, lent));
+	fixture_advance_ms(f, 20000);
+	assert_true(pool_wants_back(f->pool, lent));
+	f->config.max_lifetime_ns = 0;
+	configure(f);
+	assert_false(pool_wants_back(f->pool, lent));
+	pool_evict_all(f->pool, "test");
+	assert_true(pool_wants_back(f->pool, lent));
+
+	fixture_return(f, lent, POOL_REUSE);
+	fixture_return(f, other, POOL_REUSE);
+	fixture_fini(f);
+}
+
+static void
+who_waits_is_named_longest_first(void **state)
+{
+	struct fixture *f = *state;
+	struct pool_waiter first = { .holder = NULL }, second = first;
+	struct pool_holder people[2];
+
+	start_idle(f, 1, 0);
+	f->config.max_active = 1;
+	configure(f);
+	struct pool_entry *lent = fixture_lend(f);
+	fixture_queue(f, &first);
+	fixture_advance_ms(f, 30);
+	fixture_queue(f, &second);
+	fixture_advance_ms(f, 10);
+	assert_int_equal(pool_waiters(f->pool, people, 1), 1);
+	assert_int_equal(pool_waiters(f->pool, people, 2), 2);
+	assert_int_equal(people[0].held_ns, 40 * NS_PER_MS);
+	assert_int_equal(people[1].held_ns, 10 * NS_PER_MS);
+	assert_string_equal(people[0].holder, first.holder);
+	assert_true(pool_cancel(f->pool, &first, NULL));
+	assert_true(pool_cancel(f->pool, &second, NULL));
+	fixture_return(f, lent, POOL_REUSE);
+	fixture_fini(f);
+}
+
 int
 main(void)
 {
@@ -202,6 +267,8 @@ main(void)
 		T(shrinking_during_a_connect_drops_it),
 		T(shorter_lifetime_applies_to_old_connections),
 		T(eviction_replaces_every_connection),
+		T(lent_connection_is_wanted_back_for_each_reason),
+		T(who_waits_is_named_longest_first),
 	};
 
 	return cmocka_run_group_tests_name("pool_admin", tests, NULL, NULL);

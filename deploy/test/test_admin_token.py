@@ -28,6 +28,7 @@ def test_guessing_the_token_is_slowed_down(service):
         "Authorization": f"Bearer {n}"}).status for n in range(15)]
     assert statuses[:10] == [403] * 10 and statuses[-1] == 429
     assert service.admin(api, "POST", "/actuator/refresh").status == 429
+    wait_for(lambda: 'msg="wrong admin token" by=127.0.0.1' in api.log.read_text())
 
 
 def test_a_refresh_while_it_stops_is_answered(service):

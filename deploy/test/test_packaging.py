@@ -26,6 +26,8 @@ def test_install_puts_everything_below_destdir(tmp_path):
         run(f"{tmp_path}/opt/coupon/sbin/{name}", "--check", "--config",
             f"{tmp_path}/opt/coupon/etc/coupon/{name}.yaml")
         assert "0.1.0" in run(f"{tmp_path}/opt/coupon/sbin/{name}", "--version")
+    run(f"{tmp_path}/opt/coupon/sbin/api", "--check", "--config",
+        f"{tmp_path}/opt/coupon/etc/coupon/api.production.yaml")
 
 
 def test_dist_holds_what_is_committed():
