@@ -1,6 +1,7 @@
 # coupon - first-come-first-served coupon issuing: two daemons, one library.
 #
 #   make run              set up, build, start everything, issue a coupon
+#   make monitoring       Prometheus and Alertmanager beside it
 #   make status|logs|stop look at, follow, end what `make run` started
 #   make test             set up, build, run every test, leave nothing behind
 #   make test-all         the same plus the long tests
@@ -77,7 +78,8 @@ endif
 
 # Probing the compiler and pkg-config costs forks; targets that only call a
 # script (run, stop, help ...) and make's re-reads do without.
-SCRIPT_GOALS := help run test test-all status logs stop setup clean
+SCRIPT_GOALS := help run monitoring test test-all status logs stop \
+		setup clean
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(SCRIPT_GOALS),$(MAKECMDGOALS)),all),)
 # =3 is gcc's: it reads comments, and clang stumbles over uthash's.
 warn   += $(call cc-option,-Wimplicit-fallthrough=3)

@@ -24,6 +24,7 @@ enum family {
 	CREATION_FAILED,
 	REJECTED,
 	EVICTIONS,
+	LEAKS,
 	ACQUIRE,
 	USAGE,
 	CREATION,
@@ -55,6 +56,8 @@ enum family {
 		"Acquires without a connection, by reason."),                  \
 	[EVICTIONS] = ROW(p, ".evictions", COUNTER, "pool, reason",            \
 		"Connections closed, by reason."),                             \
+	[LEAKS] = ROW(p, ".leaks", COUNTER, "pool",                            \
+		"Connections held beyond leak-detection-threshold."),          \
 	[ACQUIRE] = ROW(p, ".acquire", TIMER, "pool",                          \
 		"Connection acquire time.", .histogram = true),                \
 	[USAGE] = ROW(p, ".usage", TIMER, "pool", "Connection usage time."),   \
@@ -81,6 +84,7 @@ struct series {
 	struct timer *acquire, *usage, *creation;
 	struct counter *rejected[ARRAY_SIZE(reasons)];
 	struct counter *evictions[POOL_CLOSE_COUNT];
+	struct counter *leaks;
 };
 
 #define SERIES_MAX 2
@@ -156,8 +160,10 @@ on_closed(void *ctx, enum pool_close why)
 static void
 on_leak(void *ctx, const char *holder, int64_t held_ns, bool over)
 {
-	const struct pool_metrics *m = ctx;
+	struct pool_metrics *m = ctx;
 
+	for (size_t i = 0; !over && i < m->n; i++)
+		counter_add(m->series[i].leaks, 1);
 	if (over)
 		LOG_INFO("suspected connection leak came back",
 			LOG_STR("pool", m->tag), LOG_STR("holder", holder),
@@ -221,6 +227,7 @@ add_series(struct pool_metrics *m, const struct metric_family *rows)
 	series->acquire = metrics_timer(m->metrics, &rows[ACQUIRE], tags);
 	series->usage = metrics_timer(m->metrics, &rows[USAGE], tags);
 	series->creation = metrics_timer(m->metrics, &rows[CREATION], tags);
+	series->leaks = metrics_counter(m->metrics, &rows[LEAKS], tags);
 	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
 		series->rejected[i] =
 			metrics_counter(m->metrics, &rows[REJECTED],

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # local.mk - the targets that need servers; the work is in deploy/local.
 
-.PHONY: run test test-all status logs stop setup lint-shell
+.PHONY: run monitoring test test-all status logs stop setup lint-shell
 
 run:
 	@deploy/local/setup build run
@@ -9,13 +9,18 @@ run:
 	@deploy/local/stack start
 	@deploy/local/demo
 
+# Beside what `make run` started.
+monitoring:
+	@deploy/local/setup monitoring
+	@deploy/local/stack start alertmanager prometheus
+
 # The run builds with this make's variables (WERROR=1, CC=clang ...).
 test:
-	@deploy/local/setup build run test
+	@deploy/local/setup build run test monitoring
 	@deploy/test/run -m 'not long'
 
 test-all:
-	@deploy/local/setup build run test
+	@deploy/local/setup build run test monitoring
 	@deploy/test/run
 
 status logs stop:
@@ -24,7 +29,7 @@ status logs stop:
 clean: stop # not under the feet of running servers
 
 setup:
-	@deploy/local/setup build run test lint bench
+	@deploy/local/setup build run test lint bench monitoring
 
 lint: lint-shell
 lint-shell:

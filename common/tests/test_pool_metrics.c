@@ -16,6 +16,7 @@ static void
 start(struct pair *p, enum pool_metrics_style style, const char *tag)
 {
 	fixture_init(&p->f);
+	p->f.config.leak_threshold_ns = 2 * NS_PER_S;
 	p->metrics = metrics_new();
 	p->m = pool_metrics_new(p->metrics, style, tag);
 	p->f.observer = *pool_metrics_observer(p->m);
@@ -109,12 +110,38 @@ gauges_follow_the_pool(void **state)
 	finish(&p);
 }
 
+static void
+a_connection_held_too_long_counts_once(void **state)
+{
+	struct pair p;
+	struct pool_waiter waiter;
+
+	(void)state;
+	start(&p, POOL_METRICS_HIKARI, "postgres");
+	fixture_queue(&p.f, &waiter);
+	fixture_settle(&p.f);
+	assert_line(&p, "hikaricp_connections_leaks_total{"
+			"pool=\"postgres\"} 0");
+	fixture_advance_ms(&p.f, 3000);
+	fixture_settle(&p.f);
+	fixture_advance_ms(&p.f, 3000);
+	fixture_settle(&p.f);
+	assert_line(&p, "hikaricp_connections_leaks_total{"
+			"pool=\"postgres\"} 1");
+	assert_ptr_equal(fixture_answer(&p.f), &waiter);
+	fixture_return(&p.f, waiter.entry, POOL_REUSE);
+	assert_line(&p, "hikaricp_connections_leaks_total{"
+			"pool=\"postgres\"} 1");
+	finish(&p);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_series_exists_from_the_start),
 		cmocka_unit_test(gauges_follow_the_pool),
+		cmocka_unit_test(a_connection_held_too_long_counts_once),
 	};
 
 	log_set_level(LOG_LEVEL_OFF);

@@ -20,6 +20,11 @@ redis_port=${LOCAL_REDIS_PORT:-16379}
 postgres_port=${LOCAL_POSTGRES_PORT:-15432}
 kafka_port=${LOCAL_KAFKA_PORT:-19092}
 kafka_controller_port=${LOCAL_KAFKA_CONTROLLER_PORT:-$((kafka_port + 1))}
+prometheus_port=${LOCAL_PROMETHEUS_PORT:-19090}
+alertmanager_port=${LOCAL_ALERTMANAGER_PORT:-19094}
+scrape_interval=${LOCAL_SCRAPE_INTERVAL:-5s}
+# Where Alertmanager sends its messages; by default nobody listens.
+alert_webhook=${LOCAL_ALERT_WEBHOOK:-http://127.0.0.1:19095/}
 
 say() {
 	printf '  %-10s %s\n' "$1" "${*:2}"
