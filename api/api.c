@@ -10,6 +10,7 @@
 #include "api/pipeline.h"
 #include "api/producer.h"
 #include "api/rebuild.h"
+#include "api/reconcile.h"
 #include "api/relay.h"
 #include "api/routes.h"
 #include "api/scripts.h"
@@ -37,7 +38,7 @@
  * stopped from the top down, so that nothing is called after its end:
  *
  *	metrics, actuator < pools < producer, outbox < workers, instance,
- *	rebuild, upkeep, relay < HTTP servers (whose loops own the pipelines)
+ *	rebuild, upkeep, reconcile, relay < HTTP servers (whose loops own the pipelines)
  *
  * The workers end before the loops do, because the loops take their results;
  * the producer ends after the loops, because the last replies of Redis still
@@ -188,6 +189,14 @@ start_threads(struct api *api, const struct settings *settings)
 		.metrics = api->metrics,
 	};
 	api->upkeep = upkeep_start(&upkeep);
+	const struct reconcile_config reconcile = {
+		.shards = api->shards,
+		.pg = api->pg,
+		.rebuild = api->rebuild,
+		.settings = settings,
+		.metrics = api->metrics,
+	};
+	api->reconcile = reconcile_start(&reconcile);
 	const struct relay_config relay = {
 		.shards = api->shards,
 		.producer = api->producer,
@@ -283,10 +292,12 @@ stop_servers(struct api *api)
 static void
 stop_senders(struct api *api)
 {
+	reconcile_stop(api->reconcile);
 	upkeep_stop(api->upkeep);
 	relay_stop(api->relay);
 	rebuild_stop(api->rebuild);
 	instance_stop(api->instance);
+	api->reconcile = NULL;
 	api->upkeep = NULL;
 	api->relay = NULL;
 	api->rebuild = NULL;

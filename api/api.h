@@ -29,6 +29,7 @@ struct pg_pools;
 struct producer;
 struct relay;
 struct rebuild;
+struct reconcile;
 struct redis_shards;
 struct reload;
 struct settings;
@@ -49,6 +50,7 @@ struct api {
 	struct issue_meters *issue_meters;
 	struct instance *instance;
 	struct rebuild *rebuild;
+	struct reconcile *reconcile;
 	struct upkeep *upkeep;
 	struct relay *relay;
 	struct loops loops;

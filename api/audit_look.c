@@ -348,19 +348,13 @@ read_kafka(struct reading *r, struct error *err)
 }
 
 int
-audit_backlog(const struct audit_look *look, int64_t *ret, struct error *err)
+audit_backlog(const struct audit_look *look,
+	const struct rebuild_offsets *offsets, int64_t *ret, struct error *err)
 {
-	const struct store_call call = store_call(look);
 	struct kafka_scan_partition *partitions;
-	struct rebuild_offsets offsets;
 	size_t n;
-	int rc = rebuild_store_offsets(&call, look->settings->kafka_group_id,
-		look->settings->kafka_topic, &offsets, err);
+	int rc = read_ends(look, offsets, &partitions, &n, err);
 
-	if (rc != 0)
-		return rc;
-	rc = read_ends(look, &offsets, &partitions, &n, err);
-	free(offsets.items);
 	if (rc != 0)
 		return rc;
 	*ret = count_unconsumed(partitions, n);

@@ -17,6 +17,7 @@
 
 struct error;
 struct pg_pools;
+struct rebuild_offsets;
 struct redis_shards;
 struct settings;
 
@@ -51,8 +52,9 @@ int audit_look(const struct audit_look *look, int64_t coupon_id,
 	struct audit_result *ret, struct error *err) NODISCARD;
 void audit_result_fini(struct audit_result *result);
 
-/* Unconsumed messages of all events, as of now. */
-int audit_backlog(const struct audit_look *look, int64_t *ret,
+/* Messages of all events behind these offsets, as of now. */
+int audit_backlog(const struct audit_look *look,
+	const struct rebuild_offsets *offsets, int64_t *ret,
 	struct error *err) NODISCARD;
 
 #endif

@@ -18,6 +18,7 @@
 enum schema_lock {
 	SCHEMA_LOCK_MIGRATION = -1,
 	SCHEMA_LOCK_PUBLISHER = -2, /* the api that re-publishes events */
+	SCHEMA_LOCK_RECONCILER = -3, /* the api that compares; a session's */
 };
 
 struct error;

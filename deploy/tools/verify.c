@@ -3,7 +3,7 @@
  * coupon-verify - do Redis, Kafka and PostgreSQL agree on what was issued?
  *
  * Reads the daemons' configuration, compares one event or all, and prints
- * each violation by name with what to do about it (docs/verify.md).  Writes
+ * each violation by name with what to do about it.  Writes
  * nothing anywhere.  While the service runs, what is on its way is allowed
  * and a violation is reported when it is still there at a second look.
  */

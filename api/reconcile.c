@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * DESIGN
+ *
+ * Every PASS_EVERY_NS the api that gets the lock goes over the events that
+ * have not ended long ago.  Counting is cheap: the numbers given out less the
+ * rows are what is on its way, and that must be in the outbox or in Kafka.
+ * Only when more is missing than that, or now and then, is the event compared
+ * as a whole (api/audit_look.h), and what is found must be found again at a
+ * second look before it counts.
+ *
+ * That a request is lost in Kafka is seen like this: it is held in users,
+ * was not in the outbox when that was read, which only Kafka's
+ * acknowledgement empties; PostgreSQL, read after that on the primary, has no
+ * final state of it; and the messages between the offsets of that same
+ * snapshot and the high watermarks do not have it either.  That covers a
+ * topic shorter than its offset: there the consumer starts over at the first
+ * message, and so does the reading.  Where more than BACKLOG_MAX messages
+ * wait, nobody can tell yet, and nothing is said to be missing.
+ *
+ * A second copy does no harm, the consumer knows the request by its id.
+ */
+#include "api/reconcile.h"
+
+#include "api/audit_look.h"
+#include "api/coupon.h"
+#include "api/event_loader.h"
+#include "api/event_store.h"
+#include "api/rebuild.h"
+#include "api/rebuild_store.h"
+#include "api/reconcile_restore.h"
+#include "api/scripts.h"
+#include "common/clock.h"
+#include "common/config.h"
+#include "common/error.h"
+#include "common/lifecycle.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/pg.h"
+#include "common/schema.h"
+#include "common/sync.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <sys/param.h>
+#include <uthash.h>
+
+#define PASS_EVERY_NS (5 * NS_PER_S)
+#define SECOND_LOOK_NS (1 * NS_PER_S)
+#define FULL_EVERY_NS (60 * NS_PER_S)
+#define REBUILD_EVERY_NS (60 * NS_PER_S)
+#define STEP_TIMEOUT_NS (5 * NS_PER_S)
+#define LOOK_TIMEOUT_NS (30 * NS_PER_S)
+/* A look that took a second is not repeated for so many, when nothing was
+ * found and when something was. */
+#define REST_CLEAN 20
+#define REST_WRONG 4
+#define BACKLOG_MAX INT64_C(200000)
+
+/* clang-format off */
+static const struct metric_family runs_family METRIC_FAMILY = {
+	.name = "coupon.reconcile",
+	.kind = METRIC_TIMER,
+	.description = "Passes of the comparison of Redis, Kafka and "
+		       "PostgreSQL, by outcome.",
+	.tags = "outcome",
+};
+static const struct metric_family age_family METRIC_FAMILY = {
+	.name = "coupon.reconcile.age",
+	.kind = METRIC_GAUGE,
+	.base_unit = "seconds",
+	.description = "Time since this process ended a pass, or found that "
+		       "another api does them.",
+};
+static const struct metric_family violations_family METRIC_FAMILY = {
+	.name = "coupon.reconcile.violations",
+	.kind = METRIC_GAUGE,
+	.description = "Violations that the events show, as last seen.",
+	.tags = "violation",
+};
+static const struct metric_family restored_family METRIC_FAMILY = {
+	.name = "coupon.reconcile.restored",
+	.kind = METRIC_COUNTER,
+	.description = "Lost requests put back into the outbox.",
+};
+/* clang-format on */
+
+/* What is remembered of an event from pass to pass. */
+struct memo {
+	UT_hash_handle hh; /* in `memos` */
+	int64_t coupon_id;
+	uint64_t pass;         /* the last one that saw the event */
+	int64_t not_before_ns; /* the next look, whatever it counts */
+	int64_t next_full_ns, next_rebuild_ns;
+	uint64_t counts[AUDIT_N_VIOLATIONS];
+};
+
+struct reconcile {
+	struct reconcile_config config;
+	struct timer *timers[2]; /* failed, done */
+	struct counter *restored;
+	_Atomic uint64_t violations[AUDIT_N_VIOLATIONS];
+	_Atomic int64_t passed_at_ns;
+	pthread_t thread;
+	struct mutex lock;
+	struct cond changed; /* with lock: stopping */
+	struct locked {      /* only through locked() */
+		bool stopping;
+	} locked_;
+	/* The thread's. */
+	struct memo *memos;
+	uint64_t pass;
+	struct rebuild_offsets offsets; /* when this pass began */
+	int64_t backlog; /* messages behind them, as last asked in this pass */
+};
+
+static struct locked *locked(struct reconcile *reconcile)
+	REQUIRES(reconcile->lock);
+
+static struct locked *
+locked(struct reconcile *reconcile)
+{
+	return &reconcile->locked_;
+}
+
+/* False once it is to stop. */
+static bool
+wait_for(struct reconcile *reconcile, int64_t ns)
+{
+	int64_t deadline_ns = clock_now_ns() + ns;
+	bool in_time = true;
+
+	mutex_lock(&reconcile->lock);
+	while (!locked(reconcile)->stopping && in_time)
+		in_time = cond_wait_until(
+			&reconcile->changed, &reconcile->lock, deadline_ns);
+	bool stopping = locked(reconcile)->stopping;
+	mutex_unlock(&reconcile->lock);
+	return !stopping;
+}
+
+static int
+tick(void *arg, struct error *err)
+{
+	struct reconcile *reconcile = arg;
+
+	mutex_lock(&reconcile->lock);
+	bool stopping = locked(reconcile)->stopping;
+	mutex_unlock(&reconcile->lock);
+	return stopping ? error_set(err, ERROR_CLOSED, "reconcile: stopping")
+			: 0;
+}
+
+static struct audit_look
+new_look(struct reconcile *reconcile, int64_t timeout_ns)
+{
+	return (struct audit_look){
+		.pg = reconcile->config.pg,
+		.shards = reconcile->config.shards,
+		.settings = reconcile->config.settings,
+		.backlog_max = BACKLOG_MAX,
+		.deadline_ns = clock_now_ns() + timeout_ns,
+		.tick = tick,
+		.arg = reconcile,
+	};
+}
+
+/* ---- memory ---- */
+
+/* uthash is macros: what clang-tidy counts below is their expansion. */
+/* NOLINTBEGIN(readability-function-size,readability-function-cognitive-complexity,clang-analyzer-unix.Malloc) */
+
+static struct memo *
+recall(struct reconcile *reconcile, int64_t coupon_id)
+{
+	struct memo *memo;
+
+	HASH_FIND(hh, reconcile->memos, &coupon_id, sizeof(coupon_id), memo);
+	if (memo == NULL) {
+		memo = calloc(1, sizeof(*memo));
+		if (memo == NULL)
+			abort(); /* as little memory as this: start over */
+		memo->coupon_id = coupon_id;
+		HASH_ADD(hh, reconcile->memos, coupon_id,
+			sizeof(memo->coupon_id), memo);
+	}
+	memo->pass = reconcile->pass;
+	return memo;
+}
+
+/* Forget the events that the pass `pass` has not seen. */
+static void
+forget(struct reconcile *reconcile, uint64_t pass)
+{
+	struct memo *memo, *next;
+
+	HASH_ITER(hh, reconcile->memos, memo, next)
+	{
+		if (memo->pass == pass)
+			continue;
+		HASH_DEL(reconcile->memos, memo);
+		free(memo);
+	}
+}
+
+/* NOLINTEND(readability-function-size,readability-function-cognitive-complexity,clang-analyzer-unix.Malloc) */
+
+/* ---- one event ---- */
+
+static void
+act(struct reconcile *reconcile, struct memo *memo,
+	const struct audit_findings *findings)
+{
+	const struct reconcile_restore restore = { reconcile->config.shards,
+		memo->coupon_id, clock_now_ns() + STEP_TIMEOUT_NS };
+	struct error err;
+	int64_t restored = 0;
+	bool rebuild = false;
+
+	for (size_t i = 0; i < findings->n; i++)
+		rebuild |= audit_case_info(findings->items[i].found)->repair ==
+			   AUDIT_REBUILD;
+	if (reconcile_restore(&restore, findings, &restored, &err) != 0)
+		LOG_WARN("lost requests not sent again yet",
+			LOG_INT("coupon", memo->coupon_id), LOG_ERR(&err));
+	counter_add(reconcile->restored, (uint64_t)restored);
+	if (restored > 0)
+		LOG_WARN("requests that Kafka lost are sent again",
+			LOG_INT("coupon", memo->coupon_id),
+			LOG_INT("restored", restored));
+	if (!rebuild || clock_now_ns() < memo->next_rebuild_ns)
+		return;
+	if (rebuild_request(reconcile->config.rebuild, memo->coupon_id,
+		    REBUILD_AT_ODDS))
+		memo->next_rebuild_ns = clock_now_ns() + REBUILD_EVERY_NS;
+}
+
+static void
+tell(const struct memo *memo, const struct audit_findings *findings)
+{
+	for (size_t i = 0; i < AUDIT_N_VIOLATIONS; i++)
+		if (findings->counts[i] != memo->counts[i])
+			LOG_WARN("violations of an event",
+				LOG_INT("coupon", memo->coupon_id),
+				LOG_STR("violation",
+					audit_violation_name(
+						(enum audit_violation)i)),
+				LOG_INT("count", findings->counts[i]));
+}
+
+/* A look whose findings are confirmed by a second one. */
+static int
+look_twice(struct reconcile *reconcile, int64_t coupon_id,
+	struct audit_result *ret, struct error *err)
+{
+	struct audit_look look = new_look(reconcile, LOOK_TIMEOUT_NS);
+	struct audit_result first;
+	int rc = audit_look(&look, coupon_id, ret, err);
+
+	if (rc != 0 || ret->findings.n == 0 || !ret->conclusive)
+		return rc;
+	first = *ret;
+	if (wait_for(reconcile, SECOND_LOOK_NS)) {
+		look = new_look(reconcile, LOOK_TIMEOUT_NS);
+		rc = audit_look(&look, coupon_id, ret, err);
+	} else {
+		rc = error_set(err, ERROR_CLOSED, "reconcile: stopping");
+	}
+	if (rc == 0)
+		audit_findings_intersect(&ret->findings, &first.findings);
+	audit_result_fini(&first);
+	return rc;
+}
+
+static int
+compare(struct reconcile *reconcile, struct memo *memo, struct error *err)
+{
+	int64_t begun_ns = clock_now_ns();
+	struct audit_result result;
+	int rc = look_twice(reconcile, memo->coupon_id, &result, err);
+
+	if (rc == -ERROR_NOT_FOUND)
+		return 0; /* deleted meanwhile */
+	if (rc != 0)
+		return rc;
+	int64_t now_ns = clock_now_ns(), took_ns = now_ns - begun_ns;
+
+	memo->not_before_ns = now_ns + REST_WRONG * took_ns;
+	memo->next_full_ns = now_ns + MAX(FULL_EVERY_NS, REST_CLEAN * took_ns);
+	if (result.conclusive) {
+		tell(memo, &result.findings);
+		memcpy(memo->counts, result.findings.counts,
+			sizeof(memo->counts));
+		act(reconcile, memo, &result.findings);
+		if (result.findings.n > 0)
+			memo->next_full_ns = 0; /* until it is gone */
+	}
+	audit_result_fini(&result);
+	return 0;
+}
+
+/* Is more missing than what may be on its way? */
+static int
+count(struct reconcile *reconcile, const struct coupon *coupon, bool *ret_off,
+	struct error *err)
+{
+	const struct audit_look look = new_look(reconcile, STEP_TIMEOUT_NS);
+	const struct event_loader loader = {
+		.shards = reconcile->config.shards,
+		.pg = reconcile->config.pg,
+	};
+	struct event_figures figures;
+	int rc = event_figures_read(
+		&loader, coupon->id, look.deadline_ns, &figures, err);
+
+	*ret_off = false;
+	if (rc != 0 || figures.event != EVENT_LIVE)
+		return rc; /* upkeep sees to it */
+	int64_t given = MIN(figures.next - 1, figures.total) - figures.free;
+	int64_t on_their_way = given - coupon->issued;
+
+	if (on_their_way >= 0 && on_their_way <= figures.pending)
+		return 0;
+	*ret_off = on_their_way < 0;
+	if (*ret_off || on_their_way <= figures.pending + reconcile->backlog)
+		return 0;
+	/* Asked again: what was sent since then counts as well. */
+	rc = audit_backlog(
+		&look, &reconcile->offsets, &reconcile->backlog, err);
+	*ret_off =
+		rc == 0 && on_their_way > figures.pending + reconcile->backlog;
+	return rc;
+}
+
+static int
+tend_event(struct reconcile *reconcile, const struct coupon *coupon,
+	struct error *err)
+{
+	struct memo *memo = recall(reconcile, coupon->id);
+	bool off = true;
+	int rc = 0;
+
+	if (clock_now_ns() < memo->not_before_ns)
+		return 0;
+	if (clock_now_ns() < memo->next_full_ns)
+		rc = count(reconcile, coupon, &off, err);
+	if (rc == 0 && off)
+		rc = compare(reconcile, memo, err);
+	return rc;
+}
+
+/* ---- one pass ---- */
+
+static int
+tend_page(struct reconcile *reconcile, const struct coupon_page *page,
+	struct error *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < page->count; i++)
+		if (!coupon_is_past(&page->items[i], clock_wall_ms()))
+			rc = tend_event(reconcile, &page->items[i], err);
+	return rc;
+}
+
+/* Before the rows are counted: what was consumed since is then counted twice,
+ * as a row and as a message, and nothing is missing that is not. */
+static int
+read_offsets(struct reconcile *reconcile, struct error *err)
+{
+	const struct settings *settings = reconcile->config.settings;
+	const struct store_call call = { reconcile->config.pg,
+		clock_now_ns() + STEP_TIMEOUT_NS };
+
+	free(reconcile->offsets.items);
+	reconcile->offsets = (struct rebuild_offsets){ 0 };
+	return rebuild_store_offsets(&call, settings->kafka_group_id,
+		settings->kafka_topic, &reconcile->offsets, err);
+}
+
+static int
+tend_all(struct reconcile *reconcile, struct error *err)
+{
+	struct coupon_page page = { .limit = PAGE_MAX, .count = PAGE_MAX };
+	int64_t after = 0;
+	int rc = read_offsets(reconcile, err);
+
+	reconcile->pass++;
+	reconcile->backlog = 0;
+	while (rc == 0 && page.count == page.limit) {
+		const struct store_call call = { reconcile->config.pg,
+			clock_now_ns() + STEP_TIMEOUT_NS };
+
+		rc = event_store_list(&call, after, &page, err);
+		if (rc == 0 && page.count > 0)
+			after = page.items[page.count - 1].id;
+		if (rc == 0)
+			rc = tend_page(reconcile, &page, err);
+	}
+	if (rc == 0)
+		forget(reconcile, reconcile->pass);
+	return rc;
+}
+
+/* The lock is the session's: a transaction as long as a pass would be ended
+ * by idle_in_transaction_session_timeout. */
+static int
+call_lock(struct pg_conn *conn, const char *function, bool *ret,
+	struct error *err)
+{
+	const struct pg_wait wait = { clock_now_ns() + STEP_TIMEOUT_NS, -1 };
+	PGresult *result CLEANUP(pg_result_cleanup) = NULL;
+	char sql[96];
+
+	(void)snprintf(sql, sizeof(sql), "SELECT %s(%d)", function,
+		SCHEMA_LOCK_RECONCILER);
+	int rc = pg_command(conn, &wait, sql, &result, err);
+
+	if (rc == 0)
+		*ret = *PQgetvalue(result, 0, 0) == 't';
+	return rc;
+}
+
+/* *ret_mine false: another api does it. */
+static int
+run_pass(struct reconcile *reconcile, bool *ret_mine, struct error *err)
+{
+	struct pool *pool = pg_write_pool(reconcile->config.pg);
+	struct pool_entry *entry;
+	struct error ignored;
+	bool unlocked = false;
+	int rc = pool_acquire(pool, "reconcile",
+		clock_now_ns() + STEP_TIMEOUT_NS, &entry, err);
+
+	if (rc != 0)
+		return rc;
+	rc = call_lock(entry->resource, "pg_try_advisory_lock", ret_mine, err);
+	enum pool_return verdict = pg_verdict(entry->resource, rc);
+
+	if (rc == 0 && *ret_mine) {
+		rc = tend_all(reconcile, err);
+		int lock_rc = call_lock(entry->resource, "pg_advisory_unlock",
+			&unlocked, &ignored);
+
+		/* With its session the lock ends for sure. */
+		verdict = unlocked ? pg_verdict(entry->resource, lock_rc)
+				   : POOL_DESTROY;
+	}
+	pool_release(pool, &entry, verdict);
+	return rc;
+}
+
+static void
+publish(struct reconcile *reconcile)
+{
+	uint64_t sums[AUDIT_N_VIOLATIONS] = { 0 };
+
+	for (const struct memo *memo = reconcile->memos; memo != NULL;
+		memo = memo->hh.next)
+		for (size_t i = 0; i < AUDIT_N_VIOLATIONS; i++)
+			sums[i] += memo->counts[i];
+	for (size_t i = 0; i < AUDIT_N_VIOLATIONS; i++)
+		atomic_store(&reconcile->violations[i], sums[i]);
+	atomic_store(&reconcile->passed_at_ns, clock_now_ns());
+}
+
+static void
+pass(struct reconcile *reconcile)
+{
+	int64_t begun_ns = clock_now_ns();
+	bool mine = false;
+	struct error err;
+	int rc = run_pass(reconcile, &mine, &err);
+
+	if (rc == 0 && !mine) /* what this one saw is not up to date */
+		forget(reconcile, UINT64_MAX);
+	if (rc == 0)
+		publish(reconcile);
+	if (rc != 0 || mine)
+		timer_record(
+			reconcile->timers[rc == 0], clock_now_ns() - begun_ns);
+	if (rc != 0 && rc != -ERROR_CLOSED)
+		LOG_WARN("Redis, Kafka and PostgreSQL not compared",
+			LOG_ERR(&err));
+}
+
+static void
+collect(void *arg, struct metrics_sink *sink)
+{
+	struct reconcile *reconcile = arg;
+	int64_t age_ns = clock_now_ns() - atomic_load(&reconcile->passed_at_ns);
+
+	metrics_emit(sink, &age_family, METRIC_NO_TAGS,
+		(double)age_ns / (double)NS_PER_S);
+	for (size_t i = 0; i < AUDIT_N_VIOLATIONS; i++)
+		metrics_emit(sink, &violations_family,
+			METRIC_TAGS({ "violation",
+				audit_violation_name(
+					(enum audit_violation)i) }),
+			(double)atomic_load(&reconcile->violations[i]));
+}
+
+static void *
+reconcile_main(void *arg)
+{
+	struct reconcile *reconcile = arg;
+
+	thread_set_name("reconcile");
+	while (wait_for(reconcile, PASS_EVERY_NS))
+		pass(reconcile);
+	return NULL;
+}
+
+struct reconcile *
+reconcile_start(const struct reconcile_config *config)
+{
+	struct reconcile *reconcile = calloc(1, sizeof(*reconcile));
+
+	if (reconcile == NULL)
+		abort();
+	reconcile->config = *config;
+	atomic_init(&reconcile->passed_at_ns, clock_now_ns());
+	for (size_t done = 0; done < 2; done++)
+		reconcile->timers[done] = metrics_timer(config->metrics,
+			&runs_family,
+			METRIC_TAGS({ "outcome", done ? "done" : "failed" }));
+	reconcile->restored = metrics_counter(
+		config->metrics, &restored_family, METRIC_NO_TAGS);
+	mutex_init(&reconcile->lock);
+	cond_init(&reconcile->changed);
+	metrics_collector(config->metrics, collect, reconcile);
+	sync_must(pthread_create(
+		&reconcile->thread, NULL, reconcile_main, reconcile));
+	return reconcile;
+}
+
+void
+reconcile_stop(struct reconcile *reconcile)
+{
+	if (reconcile == NULL)
+		return;
+	mutex_lock(&reconcile->lock);
+	locked(reconcile)->stopping = true;
+	cond_signal(&reconcile->changed);
+	mutex_unlock(&reconcile->lock);
+	sync_must(pthread_join(reconcile->thread, NULL));
+	metrics_collector_remove(reconcile->config.metrics, collect, reconcile);
+	forget(reconcile, UINT64_MAX);
+	free(reconcile->offsets.items);
+	cond_fini(&reconcile->changed);
+	mutex_fini(&reconcile->lock);
+	free(reconcile);
+}

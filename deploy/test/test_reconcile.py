@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""The reconciler: what was lost is sent again, what is at odds is rebuilt."""
+
+import pytest
+
+from service import wait_for
+from web import ISSUE, Load
+
+TOTAL = 20
+ISSUED = 10
+
+
+def settled_event(service, api):
+    """An event with 10 of 20 issued, at rest."""
+    event = service.event(api, TOTAL)
+    wait_for(lambda: service.redis.hget(f"{{c:{event}}}:event", "fenced") == "0")
+    answers = Load([api.port], event, range(1, ISSUED + 1)).join()
+    assert {a.status for a in answers} == {202}
+    service.settle(event)
+    return event
+
+
+@pytest.fixture
+def running(service):
+    """(service, api, event)"""
+    api = service.api()
+    service.consumer()
+    return service, api, settled_event(service, api)
+
+
+def test_a_request_that_kafka_lost_is_sent_again_and_issued(running):
+    service, api, event = running
+    service.redis.hset(f"{{c:{event}}}:event", "next", 12)
+    now = int(service.redis.time()[0]) * 1000
+    service.redis.hset(f"{{c:{event}}}:users", "77", f"lost:11:{now}")
+    wait_for(lambda: service.n_rows(event) == ISSUED + 1, 60, "the lost row")
+    assert service.rows(event)[-1][:3] == (77, 11, "lost")
+    assert api.metric("coupon.reconcile.restored") == 1
+    assert service.verify("--event", str(event), "--at-rest")[0] == 0
+
+
+def test_the_number_of_a_rejected_holder_goes_to_the_next_request(running):
+    service, api, event = running
+    service.redis.hset(f"{{c:{event}}}:event", "next", 12)
+    now = int(service.redis.time()[0]) * 1000
+    service.redis.hset(f"{{c:{event}}}:users", "77", f"refused:11:{now}")
+    service.query("INSERT INTO issue_rejection (coupon_id, user_id, request_id,"
+                  " seq, reason) VALUES (%s, 77, 'refused', 11, 'NUMBER_TAKEN')",
+                  event)
+    wait_for(lambda: service.redis.hget(f"{{c:{event}}}:users", "77") is None,
+             60, "the rebuild")
+    reply = api.post(ISSUE, {"couponId": event, "userId": 78})
+    assert (reply.status, reply.json["seq"]) == (202, 11)
+    wait_for(lambda: service.n_rows(event) == ISSUED + 1)
+    assert service.verify("--event", str(event), "--at-rest")[0] == 0
+
+
+def test_a_row_that_users_lacks_comes_back_by_a_rebuild(running):
+    service, _, event = running
+    service.redis.hdel(f"{{c:{event}}}:users", "1")
+    wait_for(lambda: service.redis.hget(f"{{c:{event}}}:users", "1"), 90,
+             "the rebuild")
+    assert service.verify("--event", str(event), "--at-rest")[0] == 0
+
+
+def test_one_api_compares_and_the_gauge_says_what_it_found(running):
+    service, api, event = running
+    other = service.api()
+    service.query("INSERT INTO issue_rejection (coupon_id, user_id, request_id,"
+                  " seq, reason) SELECT coupon_id, user_id, request_id, seq,"
+                  " 'DUPLICATE' FROM user_coupon WHERE coupon_id = %s"
+                  " AND user_id = 1", event)
+
+    def found(daemon):
+        return daemon.metric("coupon.reconcile.violations",
+                             violation="TWO_FINAL_STATES")
+    wait_for(lambda: found(api) + found(other) == 1, 90, "the gauge")
+    service.query("DELETE FROM issue_rejection")
+    wait_for(lambda: found(api) + found(other) == 0, 30, "it is gone")
+
+
+def test_nothing_is_restored_or_rebuilt_while_requests_are_on_their_way(service):
+    api = service.api()
+    service.consumer()
+    event = service.event(api, 100000)
+    wait_for(lambda: service.redis.hget(f"{{c:{event}}}:event", "fenced") == "0")
+    load = Load([api.port], event, range(1, 100001), rate=2000)
+    wait_for(lambda: api.metric("coupon.reconcile", "COUNT") >= 3, 40, "passes")
+    load.stop()
+    assert api.metric("coupon.reconcile.restored") == 0
+    assert api.metric("coupon.rebuild", "COUNT", cause="at_odds") == 0
+    assert api.metric("coupon.reconcile.violations") == 0
+    service.settle(event)
+    assert service.verify("--event", str(event), "--at-rest")[0] == 0
