@@ -38,7 +38,8 @@
  * stopped from the top down, so that nothing is called after its end:
  *
  *	metrics, actuator < pools < producer, outbox < workers, instance,
- *	rebuild, upkeep, reconcile, relay < HTTP servers (whose loops own the pipelines)
+ *	rebuild, upkeep, reconcile, relay < HTTP servers (whose loops own the
+ *	pipelines)
  *
  * The workers end before the loops do, because the loops take their results;
  * the producer ends after the loops, because the last replies of Redis still
