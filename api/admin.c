@@ -138,11 +138,11 @@ done(struct worker_job *job)
 		reply_not_found(query->req, PROBLEM_COUPON_NOT_FOUND);
 		break;
 	case EVENT_CLOSED:
-		reply_invalid_state(query, "the event is closed for good");
+		reply_invalid_state(query, "The event is closed for good.");
 		break;
 	case EVENT_TOTAL_LOWERED:
 		reply_invalid_state(
-			query, "a total never goes below the present one");
+			query, "A total never goes below the present one.");
 		break;
 	}
 }
@@ -191,7 +191,7 @@ member_time(const json_t *body, const char *name, int64_t *ret_ms,
 		return rc;
 	if (clock_parse_rfc3339(text, ret_ms) != 0 || *ret_ms < 0)
 		return error_set(err, ERROR_BAD_INPUT,
-			"%s must be a time like 2026-11-22T14:02:00Z", name);
+			"%s must be a time like 2026-11-22T14:02:00Z.", name);
 	return 0;
 }
 
@@ -203,7 +203,7 @@ read_members(const json_t *body, struct event_creation *ret, struct error *err)
 
 	if (rc == 0 && !coupon_name_is_valid(name))
 		rc = error_set(err, ERROR_BAD_INPUT,
-			"name must have 1 to %d characters",
+			"name must have 1 to %d characters.",
 			COUPON_NAME_CHARS_MAX);
 	if (rc == 0)
 		rc = json_member_int(
@@ -214,7 +214,7 @@ read_members(const json_t *body, struct event_creation *ret, struct error *err)
 		rc = member_time(body, "closesAt", &ret->closes_at_ms, err);
 	if (rc == 0 && ret->opens_at_ms >= ret->closes_at_ms)
 		rc = error_set(err, ERROR_BAD_INPUT,
-			"opensAt must lie before closesAt");
+			"opensAt must lie before closesAt.");
 	if (rc == 0)
 		(void)snprintf(ret->name, sizeof(ret->name), "%s", name);
 	return rc;
@@ -292,7 +292,7 @@ change_new(struct http_request *req, enum event_action action)
 	if (parse_id(http_request_path_param(req, "id"),
 		    &query->request.coupon_id) == 0)
 		return query;
-	reply_bad_request(req, "ids are integers from 1 to 2^63-1");
+	reply_bad_request(req, ID_RULE);
 	return NULL;
 }
 

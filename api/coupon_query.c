@@ -194,7 +194,7 @@ coupon_get(struct http_request *req)
 	}
 	if (parse_id(http_request_path_param(req, "id"), &query->coupon_id) !=
 		0) {
-		reply_bad_request(req, "ids are integers from 1 to 2^63-1");
+		reply_bad_request(req, ID_RULE);
 		query_free(query);
 		return;
 	}

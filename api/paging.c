@@ -19,12 +19,12 @@ paging_parse(
 
 	if (limit != NULL && (parse_id(limit, &n) != 0 || n > LIMIT_MAX)) {
 		reply_bad_request(
-			req, "limit must be an integer from 1 to 100");
+			req, "limit must be an integer from 1 to 100.");
 		return false;
 	}
 	*ret = (struct paging){ .list = list, .limit = (size_t)n };
 	if (after != NULL && !cursor_decode(list, after, &ret->after)) {
-		reply_bad_request(req, "after must be the `next` of a page");
+		reply_bad_request(req, "after must be the `next` of a page.");
 		return false;
 	}
 	return true;

@@ -17,7 +17,7 @@
 struct error;
 struct http_request;
 
-/* 400 with this note, in English: it is for the caller's programmer. */
+/* 400 with this note: English, for the caller's programmer. */
 void reply_bad_request(struct http_request *req, const char *note);
 
 void reply_not_found(struct http_request *req, enum problem problem);
@@ -34,11 +34,12 @@ void reply_location(struct http_request *req, int64_t coupon_id,
 	int64_t user_id, const char *request_id);
 
 /* An Idempotency-Key, bare or quoted; false: it breaks the rule. */
-#define IDEMPOTENCY_KEY_RULE "Idempotency-Key must match [A-Za-z0-9_-]{1,64}"
+#define IDEMPOTENCY_KEY_RULE "Idempotency-Key must match [A-Za-z0-9_-]{1,64}."
 bool idempotency_key_parse(
 	const char *header, char ret[REQUEST_ID_MAX + 1]) NODISCARD;
 
 /* 1..2^63-1 in decimal, nothing else. */
+#define ID_RULE "Ids are integers from 1 to 2^63-1."
 int parse_id(const char *text, int64_t *ret) NODISCARD;
 
 /* Seconds for Retry-After: 1..3, so that retries do not come together. */

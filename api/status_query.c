@@ -110,7 +110,7 @@ parse_key(struct http_request *req, struct user_coupon *ret)
 		    &ret->coupon_id) != 0 ||
 		parse_id(http_request_path_param(req, "userId"),
 			&ret->user_id) != 0) {
-		reply_bad_request(req, "ids are integers from 1 to 2^63-1");
+		reply_bad_request(req, ID_RULE);
 		return false;
 	}
 	if (request_id == NULL)
@@ -118,7 +118,7 @@ parse_key(struct http_request *req, struct user_coupon *ret)
 	size_t len = strlen(request_id);
 	if (!request_id_is_valid(request_id, len)) {
 		reply_bad_request(
-			req, "requestId must match [A-Za-z0-9_-]{1,64}");
+			req, "requestId must match [A-Za-z0-9_-]{1,64}.");
 		return false;
 	}
 	memcpy(ret->request_id, request_id, len + 1);
@@ -210,7 +210,7 @@ user_coupons_list(struct http_request *req)
 	}
 	if (user == NULL || parse_id(user, &query->user_id) != 0) {
 		reply_bad_request(
-			req, "userId must be an integer from 1 to 2^63-1");
+			req, "userId must be an integer from 1 to 2^63-1.");
 		return;
 	}
 	if (!paging_parse(req, CURSOR_USER_COUPONS, &query->paging))

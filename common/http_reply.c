@@ -9,6 +9,7 @@
 
 #define COPY_MAX 16384 /* longer bodies do not go through the arena */
 #define PROBLEM_SIZE 2048
+#define DETAIL_SIZE 512 /* a sentence and an error's msg */
 
 void
 http_reply_header(struct http_request *req, const char *name, const char *value)
@@ -140,6 +141,28 @@ add_member(struct json_text *text, const char *name, const char *value)
 		json_text_member(text, name, value);
 }
 
+/*
+ * A note is English, for the caller's programmer; whoever asked for Korean
+ * reads it behind the sentence.
+ */
+static void
+add_detail(struct json_text *text, const struct problem_info *info,
+	const char *note, enum problem_language language)
+{
+	char both[DETAIL_SIZE];
+
+	if (language == PROBLEM_EN) {
+		add_member(
+			text, "detail", note == NULL ? info->detail_en : note);
+	} else if (note == NULL) {
+		add_member(text, "detail", info->detail_ko);
+	} else {
+		(void)snprintf(
+			both, sizeof(both), "%s (%s)", info->detail_ko, note);
+		add_member(text, "detail", both);
+	}
+}
+
 /* One line for what went wrong on our side. */
 static void
 log_failure(struct http_request *req, const struct problem_info *info,
@@ -167,17 +190,14 @@ http_reply_problem(struct http_request *req, enum problem problem,
 
 	if (detail == NULL)
 		detail = &none;
-	bool korean =
-		problem_language(req->headers.accept_language) == PROBLEM_KO;
-	const char *sentence = korean ? info->detail_ko : info->detail_en;
 
 	json_text_init(&text, buf, sizeof(buf));
 	add_member(&text, "type", info->type);
 	add_member(&text, "title", info->title);
 	json_text_number(&text, "status", info->status);
 	add_member(&text, "code", info->code);
-	add_member(&text, "detail",
-		detail->note == NULL ? sentence : detail->note);
+	add_detail(&text, info, detail->note,
+		problem_language(req->headers.accept_language));
 	add_member(&text, "requestId", detail->request_id);
 	add_member(&text, "outcome", detail->outcome);
 	add_member(&text, "reason", detail->reason);

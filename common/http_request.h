@@ -84,7 +84,7 @@ struct problem_detail {
 	const char *reason;     /* member "reason", or NULL */
 	const char *outcome;    /* "REFUSED", "UNKNOWN", or NULL */
 	const char *request_id; /* or NULL */
-	const char *note;       /* replaces the table's detail, or NULL */
+	const char *note;       /* English; says more than the table, or NULL */
 	int retry_after_s;      /* 0: none */
 };
 void http_reply_problem(struct http_request *req, enum problem problem,

@@ -400,6 +400,15 @@ problems_say_what_in_the_clients_language(void **state UNUSED)
 		"Accept-Language: ko-KR,ko;q=0.9\r\n\r\n",
 		&reply);
 	assert_non_null(strstr(reply.body, "찾을 수 없습니다"));
+	client_ask(app.port,
+		"POST /echo HTTP/1.1\r\n" HOST
+		"Accept-Language: ko\r\nContent-Type: application/json\r\n"
+		"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n",
+		&reply);
+	assert_non_null(strstr(reply.body,
+		"\"detail\":\"요청 형식이 올바르지 않습니다. "
+		"(Content-Length and Transfer-Encoding exclude each "
+		"other.)\""));
 }
 
 static void
