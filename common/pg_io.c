@@ -36,8 +36,13 @@ flatten(char *line, size_t size, const char *text)
 {
 	size_t len = 0;
 
-	for (; *text != '\0' && len + 1 < size; text++)
-		line[len++] = *text;
+	while (*text != '\0' && len + 1 < size) {
+		/* "Is the server running ...": advice that hides the cause */
+		if (text[0] == '\n' && text[1] == '\t')
+			text += 1 + strcspn(text + 1, "\n");
+		else
+			line[len++] = *text++;
+	}
 	while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == ' '))
 		len--;
 	line[len] = '\0';

@@ -187,6 +187,8 @@ dead_server_is_named_without_the_password(void **state)
 	pool_snapshot(pg_write_pool(env.pools), &cut);
 	assert_int_equal(cut.last_error.kind, ERROR_DATABASE_DOWN);
 	assert_null(strchr(cut.last_error.msg, '\n'));
+	assert_non_null(strstr(cut.last_error.msg, "Connection refused"));
+	assert_null(strstr(cut.last_error.msg, "Is the server running"));
 	pg_pools_free(env.pools);
 	metrics_free(env.metrics);
 }
