@@ -281,12 +281,6 @@ http_loop_fini(struct http_loop *loop)
 	free(loop->watches);
 }
 
-unsigned
-http_loop_index(const struct http_loop *loop)
-{
-	return loop->index;
-}
-
 int64_t
 http_loop_now_ns(const struct http_loop *loop)
 {

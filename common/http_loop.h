@@ -30,9 +30,6 @@ struct http_post {
 };
 void http_loop_post(struct http_loop *loop, struct http_post *post);
 
-/* 0 .. threads-1 */
-unsigned http_loop_index(const struct http_loop *loop);
-
 /* clock_now_ns() as of this turn: cheap. */
 int64_t http_loop_now_ns(const struct http_loop *loop);
 

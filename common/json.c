@@ -60,14 +60,6 @@ json_body_parse(const char *body, size_t len, json_t **ret, struct error *err)
 	return 0;
 }
 
-bool
-json_member_is_set(const json_t *object, const char *name)
-{
-	const json_t *member = json_object_get(object, name);
-
-	return member != NULL && !json_is_null(member);
-}
-
 int
 json_member_int(const json_t *object, const char *name, struct json_range range,
 	int64_t *ret, struct error *err)

@@ -57,9 +57,6 @@ int json_member_id(const struct json_t *object, const char *name, int64_t *ret,
 int json_member_text(const struct json_t *object, const char *name,
 	struct json_range bytes, const char **ret, struct error *err) NODISCARD;
 
-/* Neither missing nor null. */
-bool json_member_is_set(const struct json_t *object, const char *name);
-
 /* ---- writing ---- */
 
 /*

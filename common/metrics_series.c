@@ -133,16 +133,6 @@ series_id_compare(const struct series_id *a, const struct series_id *b)
 	return shorter ? -1 : a->key_len > b->key_len;
 }
 
-const char *
-series_id_tag(const struct series_id *id, const char *key)
-{
-	for (size_t i = 0; i < id->n_tags; i++) {
-		if (strcmp(id->tags[i].key, key) == 0)
-			return id->tags[i].value;
-	}
-	return NULL;
-}
-
 static bool
 ends_with(const char *text, const char *suffix)
 {

@@ -29,9 +29,6 @@ struct series_id *series_id_new(
 /* By name, then by tags; 0 for the same series. */
 int series_id_compare(const struct series_id *a, const struct series_id *b);
 
-/* The value of a tag, or NULL. */
-const char *series_id_tag(const struct series_id *id, const char *key);
-
 /* ---- series: the head of every counter and timer ---- */
 
 struct series {
