@@ -150,3 +150,27 @@ assignment_each(struct assignment *assignment,
 	}
 	mutex_unlock(&assignment->lock);
 }
+
+struct emission {
+	struct metrics_sink *sink;
+	const char *topic;
+};
+
+static void
+emit(void *arg, const struct partition_status *status)
+{
+	const struct emission *emission = arg;
+
+	consumer_stats_emit_partition(emission->sink, emission->topic,
+		&(struct partition_gauges){ .partition = status->id,
+			.lag = status->lag,
+			.batch_size = status->batch_size });
+}
+
+void
+assignment_emit(struct assignment *assignment, struct metrics_sink *sink)
+{
+	struct emission emission = { sink, assignment->env->topic };
+
+	assignment_each(assignment, emit, &emission);
+}

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct assignment;
+struct metrics_sink;
 
 /* `env` is borrowed. */
 struct assignment *assignment_new(struct partition_env *env);
@@ -42,5 +43,9 @@ void assignment_end(struct assignment *assignment,
 void assignment_each(struct assignment *assignment,
 	void (*fn)(void *arg, const struct partition_status *status),
 	void *arg);
+
+/* The gauges of every partition.  Any thread. */
+void assignment_emit(
+	struct assignment *assignment, struct metrics_sink *sink);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "consumer/batch.h"
 
+#include "common/clock.h"
 #include "common/error.h"
 
 #include <assert.h>
@@ -97,6 +98,8 @@ batch_add(struct batch *batch, struct rd_kafka_message_s *raw)
 			&item, identified ? "INVALID" : "UNREADABLE", err.msg);
 	}
 	item.verdict = item.initial;
+	if (batch->n == 0)
+		batch->begun_ns = clock_now_ns();
 	*append(batch) = item;
 	batch->end = raw->offset + 1;
 	return verdict;

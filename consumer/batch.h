@@ -44,6 +44,7 @@ struct batch_item {
 	struct message message; /* as far as it could be read */
 	enum verdict verdict;
 	enum verdict initial; /* what decoding said */
+	bool inserted;        /* its row is the work of this batch */
 	enum { LETTER_NONE, LETTER_DUE, LETTER_SENT } letter;
 	const char *reason; /* of the letter; static */
 	char *detail;       /* of the letter, or NULL; owned */
@@ -54,6 +55,7 @@ struct batch {
 	struct batch_item *items;
 	size_t n, size;
 	int64_t start, end;
+	int64_t begun_ns; /* when the first one joined */
 };
 
 /* Empty, beginning at `start`; destroys the messages it held. */

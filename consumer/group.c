@@ -227,30 +227,13 @@ group_status(struct group *group, struct group_status *ret)
 	assignment_each(group->assignment, add_up, &sum);
 }
 
-struct emission {
-	struct metrics_sink *sink;
-	const char *topic;
-};
-
-static void
-emit(void *arg, const struct partition_status *partition)
-{
-	const struct emission *emission = arg;
-
-	consumer_stats_emit_partition(emission->sink, emission->topic,
-		&(struct partition_gauges){ .partition = partition->id,
-			.lag = partition->lag,
-			.batch_size = partition->batch_size });
-}
-
 static void
 collect(void *arg, struct metrics_sink *sink)
 {
 	struct group *group = arg;
-	struct emission emission = { sink, group->topic };
 	struct group_status status;
 
-	assignment_each(group->assignment, emit, &emission);
+	assignment_emit(group->assignment, sink);
 	group_status(group, &status);
 	consumer_stats_emit_states(sink, status.states, status.hung);
 }

@@ -184,10 +184,14 @@ committed(struct partition *p, const struct written *written)
 	int64_t next = p->batch.end;
 
 	consumer_stats_batch(stats, &p->batch, written->rows);
-	for (size_t i = 0; written->at_once && i < p->batch.n; i++)
-		timer_record(stats->time_to_issue,
-			(now_ms - p->batch.items[i].message.accepted_at_ms) *
-				NS_PER_MS);
+	for (size_t i = 0; i < p->batch.n; i++) {
+		const struct batch_item *item = &p->batch.items[i];
+
+		if (written->at_once || item->inserted)
+			timer_record(stats->time_to_issue,
+				(now_ms - item->message.accepted_at_ms) *
+					NS_PER_MS);
+	}
 	atomic_store(&p->batch_size, p->batch.n);
 	reader_store_offset(&p->reader, next);
 	set_position(p, next);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "consumer/settle.h"
 
+#include "common/clock.h"
 #include "common/error.h"
 #include "common/pg.h"
 #include "consumer/batch.h"
@@ -37,7 +38,11 @@ static const struct pg_statement classify = {
 	       " WHEN c.id IS NULL THEN 'U'"
 	       " WHEN i.seq NOT BETWEEN 1 AND c.total THEN 'H'"
 	       " WHEN taken.user_id IS NOT NULL THEN 'T'"
-	       " ELSE 'O' END"
+	       " ELSE 'O' END,"
+	       /* An age, in us: the two clocks need not agree. */
+	       " CASE WHEN own.request_id = i.request_id THEN (extract("
+	       "  epoch FROM clock_timestamp() - own.issued_at) * 1000000"
+	       "  )::bigint END"
 	       " FROM unnest($1::bigint[], $2::bigint[], $3::bigint[],"
 	       "  $4::text[]) WITH ORDINALITY"
 	       "  AS i(coupon_id, user_id, seq, request_id, ord)"
@@ -160,9 +165,15 @@ settle_classify(
 	if (rc != 0)
 		return rc;
 	assert((size_t)PQntuples(result) == columns->n);
-	for (size_t i = 0; i < columns->n; i++)
-		batch->items[columns->items[i]].verdict =
-			verdict_of(*PQgetvalue(result, (int)i, 0));
+	int64_t age_us = (clock_now_ns() - batch->begun_ns) / NS_PER_US;
+	for (int i = 0; (size_t)i < columns->n; i++) {
+		struct batch_item *item = &batch->items[columns->items[i]];
+
+		item->verdict = verdict_of(*PQgetvalue(result, i, 0));
+		if (item->verdict == VERDICT_SETTLED &&
+			!PQgetisnull(result, i, 1))
+			item->inserted |= pg_int8(result, i, 1) <= age_us;
+	}
 	return 0;
 }
 

@@ -14,7 +14,8 @@ struct write;
 
 /*
  * Replace the verdict of every open item by what PostgreSQL knows of it, read
- * in one snapshot; an item that nothing speaks against stays open.
+ * in one snapshot; an item that nothing speaks against stays open.  A row
+ * younger than the batch counts as `inserted` by it.
  */
 int settle_classify(struct columns *columns, const struct write *write,
 	struct error *err) NODISCARD;

@@ -156,8 +156,9 @@ consumer_stats_emit_partition(struct metrics_sink *sink, const char *topic,
 		partition, sizeof(partition), "%" PRId32, gauges->partition);
 	const struct metric_tag *tags =
 		METRIC_TAGS({ "topic", topic }, { "partition", partition });
-	if (gauges->lag >= 0)
-		metrics_emit(sink, &families[LAG], tags, (double)gauges->lag);
+	/* From the start: what scales by it refuses a missing series. */
+	metrics_emit(sink, &families[LAG], tags,
+		gauges->lag > 0 ? (double)gauges->lag : 0.0);
 	metrics_emit(
 		sink, &families[BATCH_SIZE], tags, (double)gauges->batch_size);
 }

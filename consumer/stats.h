@@ -56,7 +56,7 @@ void consumer_stats_batch(
 /* Gauges that a collector emits. */
 struct partition_gauges {
 	int32_t partition;
-	int64_t lag; /* -1: not known yet */
+	int64_t lag; /* -1, not known yet, is emitted as 0 */
 	size_t batch_size;
 };
 void consumer_stats_emit_partition(struct metrics_sink *sink, const char *topic,

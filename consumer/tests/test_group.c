@@ -21,6 +21,8 @@
 
 #include <inttypes.h>
 #include <librdkafka/rdkafka_mock.h>
+#include <poll.h>
+#include <stdatomic.h>
 
 #define TOPIC "requests"
 #define LETTERS "letters"
@@ -38,7 +40,8 @@ static struct {
 	struct deadletter *letters;
 	struct group *group;
 	struct error err;
-	int user; /* the last one used; numbers run with them */
+	int user;         /* the last one used; numbers run with them */
+	atomic_bool hold; /* letters: their thread does not come back */
 } t;
 
 static void
@@ -153,6 +156,8 @@ send_letters(void *ctx, struct batch *batch, const struct pg_wait *wait,
 	struct error *err)
 {
 	(void)ctx;
+	while (atomic_load(&t.hold))
+		(void)poll(NULL, 0, 1);
 	return deadletter_send(
 		t.letters, batch, wait->deadline_ns, wait->cancel_fd, err);
 }
@@ -319,6 +324,40 @@ a_partition_without_database_waits_and_goes_on(void **state)
 }
 
 static void
+await_hung(size_t want)
+{
+	int64_t deadline_ns = clock_now_ns() + LIMIT_S * NS_PER_S;
+	struct group_status status;
+
+	do {
+		assert_true(clock_now_ns() < deadline_ns);
+		group_poll(t.group, 20);
+		group_status(t.group, &status);
+	} while (status.hung != want);
+}
+
+static void
+a_thread_that_does_not_come_back_is_noticed(void **state)
+{
+	(void)state;
+	pg_fixture_need();
+	struct settings settings = t.settings;
+
+	await_hung(0);
+	settings.consumer_watchdog_timeout_ns = 500 * NS_PER_MS;
+	group_configure(t.group, &settings);
+	atomic_store(&t.hold, true);
+	produce("no JSON either");
+	int user = request();
+	await_hung(1);
+	assert_false(issued(user));
+	atomic_store(&t.hold, false);
+	await_hung(0);
+	await_row(user);
+	group_configure(t.group, &t.settings);
+}
+
+static void
 a_stolen_partition_is_taken_again(void **state)
 {
 	(void)state;
@@ -413,6 +452,7 @@ main(void)
 		cmocka_unit_test(what_cannot_be_read_does_not_hold_up_the_next),
 		cmocka_unit_test(
 			a_partition_without_database_waits_and_goes_on),
+		cmocka_unit_test(a_thread_that_does_not_come_back_is_noticed),
 		cmocka_unit_test(a_stolen_partition_is_taken_again),
 		cmocka_unit_test(
 			rows_that_postgresql_lost_come_back_from_kafka),

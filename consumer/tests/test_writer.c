@@ -170,8 +170,10 @@ push(int64_t coupon, int64_t user, int64_t seq, const char *request)
 	static struct batch_item items[64];
 	struct batch_item *item = &items[t.batch.n];
 
-	if (t.batch.n == 0)
+	if (t.batch.n == 0) {
 		t.batch.start = t.batch.end = t.pos.next_offset;
+		t.batch.begun_ns = clock_now_ns();
+	}
 	*item = (struct batch_item){ .message = { .coupon_id = coupon,
 					     .user_id = user,
 					     .seq = seq,
@@ -242,6 +244,25 @@ a_commit_whose_answer_was_lost_is_found_by_its_offset(void **state)
 	assert_int_equal(t.written.next_offset, 1);
 	assert_int_equal(number(ROWS), 1);
 	assert_int_equal(number(REJECTIONS), 0);
+}
+
+static void
+rows_of_this_batch_are_told_from_earlier_ones(void **state)
+{
+	(void)state;
+	pg_fixture_need();
+	push(1, 10, 1, "a");
+	write_done();
+	empty();
+	/* All three settled; one was rejected, one is old, one is new. */
+	const struct batch_item *old = push(1, 10, 1, "a");
+	const struct batch_item *refused = push(1, 10, 2, "x");
+	const struct batch_item *new = push(1, 11, 3, "b");
+	write_done();
+	assert_false(t.written.at_once);
+	assert_false(old->inserted);
+	assert_false(refused->inserted);
+	assert_true(new->inserted);
 }
 
 static void
@@ -670,6 +691,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(new_requests_become_rows_in_one_round_trip),
+		TEST(rows_of_this_batch_are_told_from_earlier_ones),
 		TEST(a_commit_whose_answer_was_lost_is_found_by_its_offset),
 		TEST(copies_of_an_issued_request_change_nothing),
 		TEST(a_users_second_request_is_a_duplicate),
