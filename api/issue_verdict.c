@@ -53,7 +53,8 @@ judge_error(const struct issue_end *end)
 		.outcome =
 			refused ? ISSUE_OUTCOME_REFUSED : ISSUE_OUTCOME_UNKNOWN,
 		.reason = unavailable_reason(end->error),
-		.redis_failed = end->error != ERROR_CLOSED,
+		.redis_failed = end->error != ERROR_CLOSED &&
+				end->error != ERROR_FENCED,
 	};
 }
 
@@ -99,6 +100,8 @@ unavailable_reason(enum error_kind kind)
 		return "DATABASE_DOWN";
 	case ERROR_CLOSED:
 		return "DRAINING";
+	case ERROR_FENCED:
+		return "FENCED";
 	default:
 		return "BUSY";
 	}

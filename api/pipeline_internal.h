@@ -153,7 +153,8 @@ void lane_refill(struct lane *lane, struct redis_lease *lease);
 
 /*
  * Takes over a lent entry; on failure it has been given back:
- * -ERROR_CONNECTION_LOST when it was dead (another may do), or no memory.
+ * -ERROR_CONNECTION_LOST when it was dead (another may do), -ERROR_FENCED when
+ * the server is in doubt, or no memory.
  */
 int lease_open(struct lane *lane, struct pool_entry *entry,
 	struct redis_lease **ret, struct error *err) NODISCARD;

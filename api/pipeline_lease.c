@@ -105,6 +105,16 @@ watch(struct redis_lease *lease, uint32_t events, struct error *err)
 		on_ready, lease, err);
 }
 
+/* What would be sent could be answered from older data. */
+static bool
+is_in_doubt(const struct lane *lane)
+{
+	const struct pipeline *pipeline = lane->pipeline;
+
+	return redis_shard_is_in_doubt(pipeline->shards,
+		(size_t)(lane - pipeline->lanes), clock_now_ns());
+}
+
 int
 lease_open(struct lane *lane, struct pool_entry *entry,
 	struct redis_lease **ret, struct error *err)
@@ -112,6 +122,11 @@ lease_open(struct lane *lane, struct pool_entry *entry,
 	struct redis_conn *conn = entry->resource;
 	struct redis_lease *lease;
 
+	if (is_in_doubt(lane)) {
+		pool_release(lane->pool, &entry, POOL_REUSE);
+		return error_set(err, ERROR_FENCED,
+			"redis: it was restarted and is being checked");
+	}
 	if (!is_quiet(redis_conn_fd(conn))) {
 		counter_add(lane->pipeline->losses[LEASE_STALE], 1);
 		pool_release(lane->pool, &entry, POOL_DESTROY);

@@ -5,6 +5,7 @@
 #include "api/rebuild.h"
 #include "api/rebuild_store.h"
 #include "api/scripts.h"
+#include "common/clock.h"
 #include "common/config.h"
 #include "common/error.h"
 #include "common/kafka_scan.h"
@@ -12,6 +13,9 @@
 
 #include <stdlib.h>
 #include <sys/param.h>
+
+/* What takes longer is not waited for: requests see the fence by then. */
+#define REBUILD_TIMEOUT_NS (5 * NS_PER_S)
 
 struct highest {
 	const int64_t *coupon_ids;
@@ -75,16 +79,17 @@ check_event(const struct restart_check *check, int64_t coupon_id,
 		check->deadline_ns };
 	struct event_figures figures;
 	int64_t in_database = 0;
-	int rc = event_figures_read(
-		check->loader, coupon_id, check->deadline_ns, &figures, err);
+	int64_t seen = check->seen_highest(check->arg, coupon_id);
+	int rc = rebuild_store_highest(&call, coupon_id, &in_database, err);
 
-	if (rc != 0 || figures.event != EVENT_LIVE)
-		return rc; /* what is missing or fenced is found elsewhere */
-	rc = rebuild_store_highest(&call, coupon_id, &in_database, err);
 	if (rc != 0)
 		return rc;
-	int64_t known = MAX(MAX(in_database, in_kafka),
-		check->seen_highest(check->arg, coupon_id));
+	/* Redis last: what is accepted meanwhile is above what is known. */
+	rc = event_figures_read(
+		check->loader, coupon_id, check->deadline_ns, &figures, err);
+	if (rc != 0 || figures.event != EVENT_LIVE)
+		return rc; /* what is missing or fenced is found elsewhere */
+	int64_t known = MAX(MAX(in_database, in_kafka), seen);
 
 	/* A number above the total is nobody's; it says nothing of Redis. */
 	if (figures.next > MIN(known, figures.total))
@@ -105,6 +110,8 @@ restart_check_run(const struct restart_check *check, const int64_t *coupon_ids,
 {
 	struct highest highest = { coupon_ids,
 		calloc(n + 1, sizeof(*highest.seqs)), n };
+	int64_t until_ns =
+		MIN(check->deadline_ns, clock_now_ns() + REBUILD_TIMEOUT_NS);
 
 	if (highest.seqs == NULL)
 		return error_set(
@@ -114,5 +121,8 @@ restart_check_run(const struct restart_check *check, const int64_t *coupon_ids,
 	for (size_t i = 0; rc == 0 && i < n; i++)
 		rc = check_event(check, coupon_ids[i], highest.seqs[i], err);
 	free(highest.seqs);
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		(void)rebuild_await(
+			check->loader->rebuild, coupon_ids[i], until_ns);
 	return rc;
 }

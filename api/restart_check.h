@@ -28,7 +28,10 @@ struct restart_check {
 	int64_t deadline_ns;
 };
 
-/* Check the events with these ids; asks for the rebuilds itself. */
+/*
+ * Check the events with these ids; asks for the rebuilds itself, and waits
+ * some seconds for their end: until then old numbers could be given out.
+ */
 int restart_check_run(const struct restart_check *check,
 	const int64_t *coupon_ids, size_t n, struct error *err) NODISCARD;
 

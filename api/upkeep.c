@@ -22,7 +22,9 @@
 #include <stdatomic.h>
 #include <sys/param.h>
 
-#define TICK_NS (1 * NS_PER_S)
+/* A restarted Redis is closed to requests until it has been looked at. */
+#define TICK_NS (200 * NS_PER_MS)
+#define OUTBOXES_EVERY_NS (1 * NS_PER_S)
 #define PUBLISH_EVERY_NS (5 * NS_PER_S)
 #define STEP_TIMEOUT_NS (5 * NS_PER_S)
 #define CHECK_TIMEOUT_NS (30 * NS_PER_S)
@@ -59,6 +61,7 @@ struct upkeep {
 	bool migrated;
 	bool complained; /* said why not, once */
 	int64_t next_publish_ns;
+	int64_t next_outboxes_ns;
 	uint64_t *generations; /* of each shard's server, when last checked */
 };
 
@@ -367,6 +370,7 @@ check_restarts(struct upkeep *upkeep)
 		if (check_shard(upkeep, redis_shards_pool_at(shards, i),
 			    &err) == 0) {
 			upkeep->generations[i] = info.generation;
+			redis_shard_trust(shards, i, info.generation);
 			continue;
 		}
 		LOG_WARN("restarted Redis not checked, trying again",
@@ -384,13 +388,17 @@ tick(struct upkeep *upkeep)
 
 	if (!upkeep->migrated)
 		migrate(upkeep);
-	if (look_at_outboxes(upkeep, &err) != 0) {
-		LOG_DEBUG("outboxes not read", LOG_ERR(&err));
-		note(upkeep->error, &err);
+	if (upkeep->migrated)
+		check_restarts(upkeep);
+	if (clock_now_ns() >= upkeep->next_outboxes_ns) {
+		upkeep->next_outboxes_ns = clock_now_ns() + OUTBOXES_EVERY_NS;
+		if (look_at_outboxes(upkeep, &err) != 0) {
+			LOG_DEBUG("outboxes not read", LOG_ERR(&err));
+			note(upkeep->error, &err);
+		}
 	}
 	if (!upkeep->migrated)
 		return;
-	check_restarts(upkeep);
 	if (clock_now_ns() < upkeep->next_publish_ns)
 		return;
 	upkeep->next_publish_ns = clock_now_ns() + PUBLISH_EVERY_NS;
@@ -458,6 +466,9 @@ upkeep_start(const struct upkeep_config *config)
 		redis_shards_count(config->loader->shards), sizeof(uint64_t));
 	if (upkeep->generations == NULL)
 		abort();
+	/* None is: what an earlier api had given out, this one cannot know. */
+	memset(upkeep->generations, 0xff,
+		redis_shards_count(config->loader->shards) * sizeof(uint64_t));
 	mutex_init(&upkeep->lock);
 	cond_init(&upkeep->changed);
 	metrics_collector(config->metrics, collect, upkeep);

@@ -30,6 +30,7 @@
 	X(KAFKA_ERROR,      true,  "Kafka refused or cannot be reached")     \
 	X(CANCELLED,        true,  "the caller was told to stop waiting")    \
 	X(BUSY,             true,  "no capacity left")                       \
+	X(FENCED,           true,  "the data is being checked or rebuilt")   \
 	X(BAD_INPUT,        false, "malformed input")                        \
 	X(NOT_FOUND,        false, "no such thing")                          \
 	X(CONFIG_INVALID,   false, "the configuration is wrong")             \
@@ -46,8 +47,8 @@ enum error_kind {
 
 struct error {
 	enum error_kind kind;
-	char code[16];   /* the backend's own: SQLSTATE, "OOM", "" if none */
-	char msg[360];   /* one sentence, no newline, no secret */
+	char code[16]; /* the backend's own: SQLSTATE, "OOM", "" if none */
+	char msg[360]; /* one sentence, no newline, no secret */
 };
 
 /* Fill `err` and return -kind, so that `return error_set(...)` reads well. */

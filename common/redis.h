@@ -69,6 +69,16 @@ struct redis_server_info {
 void redis_server_info(struct redis_shards *shards, size_t shard,
 	struct redis_server_info *ret);
 
+/*
+ * A server that was restarted may have come back with older data: it is in
+ * doubt until somebody has looked and trusts this generation of it, or for a
+ * few seconds, so that the one who looks cannot keep it closed.  Any thread.
+ */
+bool redis_shard_is_in_doubt(
+	const struct redis_shards *shards, size_t shard, int64_t now_ns);
+void redis_shard_trust(
+	struct redis_shards *shards, size_t shard, uint64_t generation);
+
 /* The hiredis context under a connection, and its file descriptor. */
 struct redisContext *redis_conn_context(struct redis_conn *conn);
 int redis_conn_fd(const struct redis_conn *conn);

@@ -26,6 +26,9 @@
 /* Connects at a time: a restart of Redis is met by no storm. */
 enum { MAX_OPENING = 4 };
 
+/* A restarted server is trusted after this long, whoever has not looked. */
+#define DOUBT_NS (5 * NS_PER_S)
+
 /* clang-format off */
 static const struct metric_family unsafe METRIC_FAMILY = {
 	.name = "redis.server.unsafe", .kind = METRIC_GAUGE,
@@ -48,6 +51,7 @@ struct redis_shards {
 	struct metrics *metrics;
 	struct pool_metrics *pool_metrics;
 	struct pool *pool;
+	_Atomic int64_t in_doubt_until_ns; /* written with lock */
 	struct mutex lock;
 	struct shards_locked { /* only through locked() */
 		struct redis_server_info info;
@@ -86,8 +90,12 @@ learn_facts(struct redis_shards *shards, const struct redis_facts *facts)
 	struct redis_server_info *info = &locked(shards)->info;
 	const struct redis_server_info before = *info;
 
-	if (before.connected_once && strcmp(before.run_id, facts->run_id) != 0)
+	if (before.connected_once &&
+		strcmp(before.run_id, facts->run_id) != 0) {
 		info->generation++;
+		atomic_store(
+			&shards->in_doubt_until_ns, clock_now_ns() + DOUBT_NS);
+	}
 	info->connected_once = true;
 	memcpy(info->version, facts->version, sizeof(info->version));
 	memcpy(info->run_id, facts->run_id, sizeof(info->run_id));
@@ -318,5 +326,24 @@ redis_server_info(struct redis_shards *shards, size_t shard,
 	assert(shard < redis_shards_count(shards));
 	mutex_lock(&shards->lock);
 	*ret = locked(shards)->info;
+	mutex_unlock(&shards->lock);
+}
+
+bool
+redis_shard_is_in_doubt(
+	const struct redis_shards *shards, size_t shard, int64_t now_ns)
+{
+	assert(shard < redis_shards_count(shards));
+	return now_ns < atomic_load(&shards->in_doubt_until_ns);
+}
+
+void
+redis_shard_trust(
+	struct redis_shards *shards, size_t shard, uint64_t generation)
+{
+	assert(shard < redis_shards_count(shards));
+	mutex_lock(&shards->lock);
+	if (locked(shards)->info.generation == generation)
+		atomic_store(&shards->in_doubt_until_ns, 0);
 	mutex_unlock(&shards->lock);
 }

@@ -380,6 +380,28 @@ a_dead_idle_connection_costs_nothing(void **state UNUSED)
 }
 
 static void
+a_restarted_server_gets_nothing_until_it_is_trusted(void **state UNUSED)
+{
+	struct fixture f;
+	struct call call;
+
+	fixture_init(&f);
+	fixture_start(&f, NULL, NULL);
+	call_start(&f, &call, 1000);
+	run(&f);
+	fake_redis_restart(f.fake);
+	call_start(&f, &call, 1000);
+	run(&f);
+	assert_failed(&call, ERROR_FENCED);
+	assert_false(call.command.sent);
+	redis_shard_trust(f.shards, 0, 1);
+	call_start(&f, &call, 1000);
+	run(&f);
+	assert_answered(&call);
+	fixture_fini(&f);
+}
+
+static void
 a_server_that_is_not_there_is_said_so(void **state UNUSED)
 {
 	struct fixture f;
@@ -583,6 +605,8 @@ main(void)
 		cmocka_unit_test(an_error_reply_is_an_answer),
 		cmocka_unit_test(a_forgotten_script_is_sent_as_text),
 		cmocka_unit_test(a_dead_idle_connection_costs_nothing),
+		cmocka_unit_test(
+			a_restarted_server_gets_nothing_until_it_is_trusted),
 		cmocka_unit_test(a_server_that_is_not_there_is_said_so),
 		cmocka_unit_test(the_limit_changes_live),
 		cmocka_unit_test(retries_are_a_tenth_once_the_reserve_is_gone),

@@ -48,6 +48,7 @@ struct fake_redis {
 	struct client clients[CONNS_MAX];
 	_Atomic bool stop, cut;
 	_Atomic size_t evals, connections;
+	_Atomic char run; /* its run id, from 0 */
 };
 
 static void
@@ -135,16 +136,17 @@ static void
 serve(struct fake_redis *fake, struct client *client, const redisReply *request)
 {
 	const char *verb = request->element[0]->str;
-	char sha1[64];
+	char info[64], sha1[64];
 
 	if (strncmp(verb, "EVAL", 4) == 0)
 		eval(fake, client, request);
-	else if (strcmp(verb, "INFO") == 0)
-		put(client, 0, false,
-			"$42\r\nredis_version:7\r\nrun_id:r\r\naof_enabled:"
-			"1\r\n"
-			"\r\n");
-	else if (strcmp(verb, "CONFIG") == 0)
+	else if (strcmp(verb, "INFO") == 0) {
+		snprintf(info, sizeof(info),
+			"$42\r\nredis_version:7\r\nrun_id:%c\r\n"
+			"aof_enabled:1\r\n\r\n",
+			'a' + fake->run);
+		put(client, 0, false, info);
+	} else if (strcmp(verb, "CONFIG") == 0)
 		put(client, 0, false, "*0\r\n");
 	else if (strcmp(verb, "SCRIPT") == 0) {
 		snprintf(sha1, sizeof(sha1), "$40\r\n%040zu\r\n",
@@ -317,4 +319,11 @@ fake_redis_cut(struct fake_redis *fake)
 	fake->cut = true;
 	while (fake->cut)
 		(void)poll(NULL, 0, 1);
+}
+
+void
+fake_redis_restart(struct fake_redis *fake)
+{
+	fake->run++;
+	fake_redis_cut(fake);
 }

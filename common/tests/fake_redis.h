@@ -49,5 +49,7 @@ size_t fake_redis_evals(struct fake_redis *fake);
 size_t fake_redis_connections(struct fake_redis *fake);
 /* Close every connection now. */
 void fake_redis_cut(struct fake_redis *fake);
+/* The same, and it is another run of the server from now on. */
+void fake_redis_restart(struct fake_redis *fake);
 
 #endif

@@ -259,6 +259,11 @@ a_restart_of_the_server_is_a_new_generation(void **state)
 	(void)call(&f, 1000, &err, "PING"); /* meets the dead connection */
 	must_call(&f, "PING");
 	assert_int_equal(info_of(&f).generation, 1);
+	assert_true(redis_shard_is_in_doubt(f.shards, 0, clock_now_ns()));
+	redis_shard_trust(f.shards, 0, 0); /* of the server before */
+	assert_true(redis_shard_is_in_doubt(f.shards, 0, clock_now_ns()));
+	redis_shard_trust(f.shards, 0, 1);
+	assert_false(redis_shard_is_in_doubt(f.shards, 0, clock_now_ns()));
 	fixture_fini(&f);
 }
 
