@@ -5,6 +5,7 @@
 #   make status|logs|stop look at, follow, end what `make run` started
 #   make test             set up, build, run every test, leave nothing behind
 #   make test-all         the same plus the long tests
+#   make chaos            FAULTS=50 faults under load, SEED=1; docs/chaos.md
 #   make                  build the daemons and tools  -> build/release/bin/
 #   make check            unit tests, headers alone, docs in step
 #   make BUILD=asan  ...  AddressSanitizer + UBSan (also debug, tsan, cov)
@@ -78,7 +79,7 @@ endif
 
 # Probing the compiler and pkg-config costs forks; targets that only call a
 # script (run, stop, help ...) and make's re-reads do without.
-SCRIPT_GOALS := help run monitoring test test-all status logs stop \
+SCRIPT_GOALS := help run monitoring test test-all chaos status logs stop \
 		setup clean
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(SCRIPT_GOALS),$(MAKECMDGOALS)),all),)
 # =3 is gcc's: it reads comments, and clang stumbles over uthash's.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # local.mk - the targets that need servers; the work is in deploy/local.
 
-.PHONY: run monitoring test test-all status logs stop setup lint-shell
+.PHONY: run monitoring test test-all chaos status logs stop setup lint-shell
 
 run:
 	@deploy/local/setup build run
@@ -22,6 +22,16 @@ test:
 test-all:
 	@deploy/local/setup build run test monitoring
 	@deploy/test/run
+
+# A campaign of faults under load; the same SEED, the same schedule.
+FAULTS ?= 50
+SEED   ?= 1
+chaos:
+	@deploy/local/setup build run test $$(command -v go >/dev/null || \
+	  echo chaos)
+	@+$(MAKE) --no-print-directory all
+	@cd deploy/test && /usr/bin/python3 -B -m chaos --faults $(FAULTS) \
+	  --seed $(SEED)
 
 status logs stop:
 	@deploy/local/stack $@

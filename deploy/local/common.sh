@@ -19,6 +19,7 @@ consumer_port=${LOCAL_CONSUMER_PORT:-8081}
 redis_port=${LOCAL_REDIS_PORT:-16379}
 postgres_port=${LOCAL_POSTGRES_PORT:-15432}
 kafka_port=${LOCAL_KAFKA_PORT:-19092}
+kafka_advertised_port=${LOCAL_KAFKA_ADVERTISED_PORT:-$kafka_port} # a proxy's
 kafka_controller_port=${LOCAL_KAFKA_CONTROLLER_PORT:-$((kafka_port + 1))}
 prometheus_port=${LOCAL_PROMETHEUS_PORT:-19090}
 alertmanager_port=${LOCAL_ALERTMANAGER_PORT:-19094}

@@ -17,6 +17,7 @@ kafka_archive() { # one per Java: another one's would be ignored
 kafka_configure() {
 	sed -e "s|@PORT@|$kafka_port|g" -e "s|@DATA@|$dir/kafka/log|g" \
 		-e "s|@CONTROLLER_PORT@|$kafka_controller_port|g" \
+		-e "s|@ADVERTISED_PORT@|$kafka_advertised_port|g" \
 		"$root/deploy/local/kafka.properties.in" \
 		>"$dir/kafka/server.properties"
 	[ -e "$dir/kafka/log/meta.properties" ] && return 0

@@ -31,7 +31,8 @@ def wait_for(condition, timeout=20, what=None):
         time.sleep(0.02)
 
 
-def _die_with_parent():
+def die_with_parent():
+    """In a child, between fork and exec."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -52,7 +53,7 @@ class Daemon:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command, env=self._env, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, preexec_fn=_die_with_parent)
+                stdout=log, stderr=log, preexec_fn=die_with_parent)
         return self
 
     def wait_ready(self, timeout=20):
@@ -130,7 +131,10 @@ class Service:
         return connection
 
     def query(self, sql, *parameters):
-        connection = self.connect()
+        return self.query_as("coupon", sql, *parameters)
+
+    def query_as(self, user, sql, *parameters):
+        connection = self.connect(user)
         try:
             with connection.cursor() as cursor:
                 cursor.execute(sql, parameters)

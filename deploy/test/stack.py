@@ -52,7 +52,8 @@ def _is_free(port):
 class Stack:
     """Redis, PostgreSQL and Kafka; further daemons are started with command()."""
 
-    def __init__(self, directory=DIRECTORY):
+    def __init__(self, directory=DIRECTORY, proxied=False):
+        """proxied: Kafka names itself by the port of its proxy."""
         _remove_leftovers(directory)
         self.base, self._lock = _take_block()
         self.dir = directory / f"stack-{self.base}"
@@ -63,6 +64,8 @@ class Stack:
         self.consumer_port = self.base + 10
         self.spare_port = self.base + 15
         self.env = _environment(self.base, self.dir)
+        if proxied:
+            self.env["LOCAL_KAFKA_ADVERTISED_PORT"] = str(self.spare_port + 1)
 
     def run(self, *arguments, check=True):
         return subprocess.run(

@@ -125,7 +125,7 @@ class Load:
         await asyncio.gather(*(self._worker(n) for n in range(self.connections)))
 
     async def _worker(self, number):
-        connection = _Connection()
+        connection = Connection()
         while not self._stop:
             user = next(self.users, None)
             if user is None:
@@ -168,7 +168,9 @@ class Load:
         return b"Idempotency-Key: k%d\r\n" % user if self.keys else b""
 
 
-class _Connection:
+class Connection:
+    """One keep-alive connection of an asyncio client; closed on any error."""
+
     def __init__(self):
         self.port = None
         self.reader = self.writer = None
