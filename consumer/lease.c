@@ -9,43 +9,62 @@
 #include <errno.h>
 #include <poll.h>
 
-/* The answer that has come, or is about to. */
-static int
-answer(struct pool_inbox *inbox, struct pool_entry **ret, struct error *err)
+/*
+ * The next answer in the inbox; NULL when the deadline passed or `cancel`
+ * fired first.  The inbox may be readable without one: a take that finds
+ * nothing clears that.
+ */
+static struct pool_waiter *
+await_answer(
+	struct pool_inbox *inbox, int64_t deadline_ns, struct pollfd *cancel)
 {
 	struct pool_waiter *waiter = pool_inbox_take(inbox);
 
-	assert(waiter != NULL); /* answered: it stands in the inbox */
-	if (waiter->state != POOL_WAITER_GRANTED) {
-		*err = waiter->err;
-		return -(int)err->kind;
+	while (waiter == NULL && cancel->revents == 0 &&
+		clock_now_ns() < deadline_ns) {
+		struct pollfd fds[] = {
+			{ .fd = pool_inbox_fd(inbox), .events = POLLIN },
+			*cancel,
+		};
+
+		if (poll(fds, ARRAY_SIZE(fds),
+			    clock_poll_timeout_ms(deadline_ns)) < 0)
+			assert(errno == EINTR);
+		else
+			cancel->revents = fds[1].revents;
+		waiter = pool_inbox_take(inbox);
 	}
-	*ret = waiter->entry;
-	return 0;
+	return waiter;
 }
 
 static int
 wait_in_queue(const struct lease_request *request, struct pool_waiter *waiter,
 	struct pool_entry **ret, struct error *err)
 {
-	struct pollfd fds[] = {
-		{ .fd = pool_inbox_fd(request->inbox), .events = POLLIN },
-		{ .fd = request->cancel_fd, .events = POLLIN },
-	};
+	struct pollfd cancel = { .fd = request->cancel_fd, .events = POLLIN };
+	struct pollfd never = { .fd = -1 };
+	const struct pool_waiter *answered =
+		await_answer(request->inbox, request->deadline_ns, &cancel);
 
-	while (poll(fds, ARRAY_SIZE(fds),
-		       clock_poll_timeout_ms(request->deadline_ns)) < 0)
-		assert(errno == EINTR);
-	if (fds[0].revents != 0)
-		return answer(request->inbox, ret, err);
+	if (answered == NULL) {
+		bool cancelled = cancel.revents != 0;
 
-	bool cancelled = fds[1].revents != 0;
-	if (!pool_cancel(request->pool, waiter, cancelled ? NULL : err))
-		return answer(request->inbox, ret, err);
-	if (cancelled)
-		return error_set(err, ERROR_CANCELLED,
-			"told to stop while waiting for a connection");
-	return -(int)err->kind;
+		if (!pool_cancel(request->pool, waiter, cancelled ? NULL : err))
+			answered = await_answer(/* it is on its way */
+				request->inbox, INT64_MAX, &never);
+		else if (cancelled)
+			return error_set(err, ERROR_CANCELLED,
+				"told to stop while waiting for a connection");
+		else
+			return -(int)err->kind;
+	}
+	assert(answered == waiter);
+	if (waiter->state != POOL_WAITER_GRANTED) {
+		*err = waiter->err;
+		return -(int)err->kind;
+	}
+	*ret = waiter->entry;
+	return 0;
 }
 
 int
