@@ -63,6 +63,9 @@ class Stack:
         self.api_port = self.base + 5
         self.consumer_port = self.base + 10
         self.spare_port = self.base + 15
+        self.prometheus_port = self.base + 16
+        self.alertmanager_port = self.base + 17
+        self.webhook_port = self.base + 18
         self.env = _environment(self.base, self.dir)
         if proxied:
             self.env["LOCAL_KAFKA_ADVERTISED_PORT"] = str(self.spare_port + 1)
@@ -109,10 +112,13 @@ def _environment(base, directory):
     ports = {
         "REDIS": base + 1, "POSTGRES": base + 2, "KAFKA": base + 3,
         "KAFKA_CONTROLLER": base + 4, "API": base + 5, "CONSUMER": base + 10,
+        "PROMETHEUS": base + 16, "ALERTMANAGER": base + 17,
     }
     env = dict(ENVIRONMENT)
     env.update({f"LOCAL_{k}_PORT": str(v) for k, v in ports.items()})
     env["LOCAL_DIR"] = str(directory)
+    env["LOCAL_SCRAPE_INTERVAL"] = "1s"
+    env["LOCAL_ALERT_WEBHOOK"] = f"http://127.0.0.1:{base + 18}/"
     return env
 
 

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: MIT
+"""deploy/monitoring against real daemons, Prometheus and Alertmanager."""
+
+import contextlib
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import threading
+import time
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import redis
+import yaml
+
+from service import Service, wait_for
+from stack import ROOT
+from web import Load, request
+
+MONITORING = ROOT / "deploy/monitoring"
+RULES = sorted((MONITORING / "rules").glob("*.yml"))
+DASHBOARD = MONITORING / "grafana/dashboards/coupon.json"
+POOL = 2
+# RedisPoolExhausted, with scrapes and evaluations each second: a scrape, two
+# evaluations, `for`, Alertmanager's group_wait, and 5 s for a busy machine.
+PROMISE = 1 + 2 + 10 + 2 + 5
+
+pytestmark = pytest.mark.skipif(
+    not all(map(shutil.which, ("prometheus", "promtool",
+                               "prometheus-alertmanager"))),
+    reason="prometheus and prometheus-alertmanager are not installed")
+users = itertools.count(1)
+
+
+def rules():
+    for path in RULES:
+        for group in yaml.safe_load(path.read_text())["groups"]:
+            yield from group["rules"]
+
+
+ALERTS = [rule for rule in rules() if "alert" in rule]
+
+
+def dashboard():
+    return json.loads(DASHBOARD.read_text())
+
+
+def panel_expressions():
+    for panel in dashboard()["panels"]:
+        for target in panel.get("targets", ()):
+            yield panel["title"], filled_in(target["expr"])
+
+
+def filled_in(expression):
+    return expression.replace("$instance", ".*").replace("$__rate_interval", "20s")
+
+
+def promtool(*arguments):
+    result = subprocess.run(["promtool", *map(str, arguments)], text=True,
+                            capture_output=True, timeout=60)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+# ---- without a server ----
+
+def test_the_rules_are_well_formed():
+    promtool("check", "rules", "--lint=all", "--lint-fatal", *RULES)
+
+
+def test_the_alerts_fire_and_resolve_as_tested():
+    promtool("test", "rules", *(MONITORING / "tests").glob("*.yml"))
+
+
+def test_every_alert_is_tested_both_ways():
+    tests = yaml.safe_load((MONITORING / "tests/alerts_test.yml").read_text())
+    seen = {(case["alertname"], bool(case["exp_alerts"]))
+            for test in tests["tests"] for case in test["alert_rule_test"]}
+    assert seen == {(a["alert"], fires) for a in ALERTS for fires in (True, False)}
+
+
+def test_every_alert_says_what_to_do():
+    assert len({a["alert"] for a in ALERTS}) == len(ALERTS)
+    for alert in ALERTS:
+        assert alert["labels"]["severity"] in ("warning", "critical")
+        notes = alert["annotations"]
+        assert notes["summary"] and "$value" in notes["description"], alert
+        assert notes["runbook_url"].startswith("docs/runbook.md#"), alert
+
+
+def test_the_dashboard_is_what_its_table_says():
+    made = subprocess.run(
+        [MONITORING / "grafana/dashboard.py"], check=True, text=True,
+        capture_output=True).stdout
+    assert made == DASHBOARD.read_text()
+
+
+def test_the_dashboards_expressions_parse(tmp_path):
+    expressions = [e for _, e in panel_expressions()]
+    expressions += [filled_in(a["expr"])
+                    for a in dashboard()["annotations"]["list"]]
+    assert len(expressions) > 40
+    path = tmp_path / "dashboard.yml"
+    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": [
+        {"record": f"dashboard:{i}", "expr": e}
+        for i, e in enumerate(expressions)]}]}))
+    promtool("check", "rules", path)
+
+
+# ---- with all of them ----
+
+class Webhook:
+    """Keeps what Alertmanager sends: (alert name, status)."""
+
+    def __init__(self, port):
+        self.seen = set()
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                length = int(self.headers["Content-Length"])
+                for alert in json.loads(self.rfile.read(length))["alerts"]:
+                    hook.seen.add((alert["labels"]["alertname"], alert["status"]))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class World:
+    def __init__(self, stack, directory):
+        self.stack = stack
+        self.webhook = Webhook(stack.webhook_port)
+        self.service = Service(stack, directory)
+        # The pool of the incident; the breaker would hide the queue.
+        self.api = self.service.api(
+            redis__pool__max_active=POOL, redis__pool__max_idle=POOL,
+            redis__pool__min_idle=POOL, redis__pool__max_pipeline=1,
+            circuitbreaker__coupon_issue__enabled="false")
+        self.consumer = self.service.consumer()
+        self.event = self.service.event(self.api, total=1000000)
+        stack.start("prometheus", "alertmanager")
+
+    def close(self):
+        self.stack.stop("prometheus", "alertmanager")
+        self.service.close()
+        self.webhook.close()
+
+    @contextlib.contextmanager
+    def load(self, **options):
+        load = Load([self.api.port], self.event, users, **options)
+        try:
+            yield load
+        finally:
+            load.stop()
+
+    def ask(self, path, **parameters):
+        query = urllib.parse.urlencode(parameters)
+        reply = request(self.stack.prometheus_port, "GET", f"/api/v1/{path}?{query}")
+        assert reply.status == 200, reply
+        return reply.json["data"]
+
+    def query(self, expression):
+        return self.ask("query", query=expression)["result"]
+
+
+@pytest.fixture(scope="module")
+def world(stack, tmp_path_factory):
+    world = World(stack, tmp_path_factory.mktemp("monitoring"))
+    yield world
+    world.close()
+
+
+def test_both_daemons_are_scraped(world):
+    def all_up():
+        targets = world.ask("targets")["activeTargets"]
+        return {t["labels"]["job"] for t in targets if t["health"] == "up"} == {
+            "coupon-api", "coupon-consumer"}
+    wait_for(all_up, what="both targets up")
+
+
+def test_every_panel_shows_something(world):
+    def empty():
+        return [(title, e) for title, e in panel_expressions()
+                if not world.query(e)]
+    with world.load(connections=2, rate=20):
+        wait_for(lambda: not empty(), 30, "data in every panel")
+
+
+def test_the_rules_name_series_that_exist(world):
+    """An alert on a series that nobody feeds would never fire."""
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    present = set(world.ask("label/__name__/values"))
+    for rule in rules():
+        text = re.sub(r'"[^"]*"|(by|without)\s*\([^)]*\)|{[^}]*}|\[\w+\]', " ",
+                      rule["expr"])
+        names = {n for n in re.findall(r"[a-z][\w:]*(?!\w*\s*\()\b", text)
+                 if "_" in n or ":" in n}
+        assert names <= recorded | present, rule
+
+
+def test_no_sample_is_rejected(world):
+    own = request(world.stack.prometheus_port, "GET", "/metrics").body.decode()
+    rejected = re.findall(
+        r"^(prometheus_target_scrapes?_\w*(?:duplicate|out_of|exceeded)\w*) (.*)$",
+        own, re.M)
+    assert len(rejected) >= 4
+    assert {float(value) for _, value in rejected} == {0}, rejected
+    for target in world.ask("targets")["activeTargets"]:
+        assert target["lastError"] == ""
+    for kept in world.query("scrape_samples_scraped"
+                            " - scrape_samples_post_metric_relabeling"):
+        assert kept["value"][1] == "0"
+
+
+@pytest.mark.parametrize("kind", ["api", "consumer"])
+def test_promtool_likes_the_metrics(world, kind):
+    text = getattr(world, kind).get("/actuator/prometheus").body
+    result = subprocess.run(["promtool", "check", "metrics"], input=text,
+                            capture_output=True, timeout=30)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+
+
+@contextlib.contextmanager
+def slow_redis(port, milliseconds=50):
+    """Every round trip takes this long, as at 14:02."""
+    stop = threading.Event()
+
+    def pause():
+        client = redis.Redis(port=port)
+        while not stop.is_set():
+            client.execute_command("CLIENT", "PAUSE", milliseconds, "ALL")
+        client.close()
+
+    thread = threading.Thread(target=pause)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_an_exhausted_pool_reaches_the_webhook_in_time(world):
+    seen = world.webhook.seen
+    with slow_redis(world.stack.redis_port), world.load(connections=64):
+        wait_for(lambda: world.api.metric("redis.connection.pending"),
+                 what="requests that wait")
+        begin = time.monotonic()
+        wait_for(lambda: ("RedisPoolExhausted", "firing") in seen, 60,
+                 "the alert at the webhook")
+        took = time.monotonic() - begin
+        assert world.api.metric("redis.connection.active") == POOL
+    assert 10 <= took <= PROMISE
+    # The lesser alert is not sent beside it.
+    assert ("RedisPoolHigh", "firing") not in seen
+    wait_for(lambda: ("RedisPoolExhausted", "resolved") in seen, 60,
+             "the all-clear at the webhook")
