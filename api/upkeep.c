@@ -86,7 +86,9 @@ migrate(struct upkeep *upkeep)
 {
 	struct error err;
 	int applied;
-	int rc = upkeep_migrate(upkeep->config.loader->pg, MIGRATION_TIMEOUT_NS,
+	const struct pg_wait wait = { clock_now_ns() + MIGRATION_TIMEOUT_NS,
+		-1 };
+	int rc = schema_apply(pg_write_pool(upkeep->config.loader->pg), &wait,
 		&applied, &err);
 
 	upkeep->migrated = rc == 0;
@@ -98,23 +100,6 @@ migrate(struct upkeep *upkeep)
 	if (rc == 0 && applied > 0)
 		LOG_INFO("schema applied", LOG_INT("migrations", applied),
 			LOG_INT("version", schema_version()));
-}
-
-int
-upkeep_migrate(struct pg_pools *pg, int64_t timeout_ns, int *ret_applied,
-	struct error *err)
-{
-	const struct pg_wait wait = { clock_now_ns() + timeout_ns, -1 };
-	struct pool *pool = pg_write_pool(pg);
-	struct pool_entry *entry;
-	int rc = pool_acquire(pool, "schema", wait.deadline_ns, &entry, err);
-
-	if (rc != 0)
-		return rc;
-	struct pg_conn *conn = entry->resource;
-	rc = schema_migrate(conn, &wait, ret_applied, err);
-	pool_release(pool, &entry, pg_verdict(conn, rc));
-	return rc;
 }
 
 /* ---- events ---- */

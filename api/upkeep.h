@@ -15,15 +15,12 @@
 #ifndef API_UPKEEP_H
 #define API_UPKEEP_H
 
-#include "common/compiler.h"
-
 #include <stdbool.h>
 #include <stdint.h>
 
 struct error;
 struct event_loader;
 struct metrics;
-struct pg_pools;
 struct settings;
 struct upkeep;
 
@@ -50,12 +47,5 @@ struct upkeep_status {
 	char error[360];            /* what could not be done, or "" */
 };
 void upkeep_status(struct upkeep *upkeep, struct upkeep_status *ret);
-
-/*
- * Apply the schema now, waiting for a connection that long: --migrate.
- * *ret_applied counts the migrations that were new.
- */
-int upkeep_migrate(struct pg_pools *pg, int64_t timeout_ns, int *ret_applied,
-	struct error *err) NODISCARD;
 
 #endif

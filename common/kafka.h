@@ -42,7 +42,7 @@ int kafka_open(enum kafka_role role, rd_kafka_conf_t **conf, rd_kafka_t **ret,
  */
 int kafka_brokers_up(const char *json, size_t len);
 
-/* For --check: would librdkafka take kafka.properties.*? */
+/* Would librdkafka take kafka.properties.*?  Talks to nobody. */
 int kafka_check(const struct settings *settings, struct error *err) NODISCARD;
 
 #endif

@@ -54,6 +54,21 @@ static const char begin[] =
 	"    applied_at timestamptz NOT NULL DEFAULT now())";
 
 int
+schema_apply(struct pool *pool, const struct pg_wait *wait, int *ret_applied,
+	struct error *err)
+{
+	struct pool_entry *entry;
+	int rc = pool_acquire(pool, "schema", wait->deadline_ns, &entry, err);
+
+	if (rc != 0)
+		return rc;
+	struct pg_conn *conn = entry->resource;
+	rc = schema_migrate(conn, wait, ret_applied, err);
+	pool_release(pool, &entry, pg_verdict(conn, rc));
+	return rc;
+}
+
+int
 schema_version(void)
 {
 	return (int)ARRAY_SIZE(migrations);

@@ -17,16 +17,21 @@
  */
 enum schema_lock {
 	SCHEMA_LOCK_MIGRATION = -1,
-	SCHEMA_LOCK_PUBLISHER = -2, /* the api that re-publishes events */
+	SCHEMA_LOCK_PUBLISHER = -2,  /* the api that re-publishes events */
 	SCHEMA_LOCK_RECONCILER = -3, /* the api that compares; a session's */
 };
 
 struct error;
 struct pg_conn;
 struct pg_wait;
+struct pool;
 
 /* Bring the schema to the newest version; *ret_applied counts new ones. */
 int schema_migrate(struct pg_conn *conn, const struct pg_wait *wait,
+	int *ret_applied, struct error *err) NODISCARD;
+
+/* The same with a connection of the pool. */
+int schema_apply(struct pool *pool, const struct pg_wait *wait,
 	int *ret_applied, struct error *err) NODISCARD;
 
 /* The version this program knows. */

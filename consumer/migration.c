@@ -22,22 +22,6 @@ struct migration {
 	int done_fd;
 };
 
-int
-migration_run(struct pool *pool, int64_t deadline_ns, int cancel_fd,
-	int *ret_applied, struct error *err)
-{
-	const struct pg_wait wait = { .deadline_ns = deadline_ns,
-		.cancel_fd = cancel_fd };
-	struct pool_entry *entry;
-	int rc = pool_acquire(pool, "migration", deadline_ns, &entry, err);
-
-	if (rc != 0)
-		return rc;
-	rc = schema_migrate(entry->resource, &wait, ret_applied, err);
-	pool_release(pool, &entry, pg_verdict(entry->resource, rc));
-	return rc;
-}
-
 static bool
 stopped_within(const struct migration *migration, int64_t ns)
 {
@@ -46,17 +30,30 @@ stopped_within(const struct migration *migration, int64_t ns)
 	return poll(&fd, 1, (int)(ns / NS_PER_MS)) > 0;
 }
 
+static int
+attempt(const struct migration *migration, int *ret_applied, struct error *err)
+{
+	const struct pg_wait wait = { .deadline_ns =
+					      clock_now_ns() + ATTEMPT_NS,
+		.cancel_fd = migration->stop_fd };
+
+	return schema_apply(migration->pool, &wait, ret_applied, err);
+}
+
 static void *
 run(void *arg)
 {
 	struct migration *migration = arg;
 	struct error err;
+	bool complained = false;
 	int applied = 0;
 
 	thread_set_name("migration");
-	while (migration_run(migration->pool, clock_now_ns() + ATTEMPT_NS,
-		       migration->stop_fd, &applied, &err) != 0) {
-		LOG_WARN("schema not checked yet", LOG_ERR(&err));
+	while (attempt(migration, &applied, &err) != 0) {
+		if (!complained)
+			LOG_WARN("schema not applied yet, trying again",
+				LOG_ERR(&err));
+		complained = true;
 		if (stopped_within(migration, RETRY_NS))
 			return NULL;
 	}
