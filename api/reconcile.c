@@ -28,6 +28,7 @@
 #include "api/event_store.h"
 #include "api/rebuild.h"
 #include "api/rebuild_store.h"
+#include "api/reconcile_memo.h"
 #include "api/reconcile_restore.h"
 #include "api/scripts.h"
 #include "common/clock.h"
@@ -43,7 +44,6 @@
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <sys/param.h>
-#include <uthash.h>
 
 #define PASS_EVERY_NS (5 * NS_PER_S)
 #define SECOND_LOOK_NS (1 * NS_PER_S)
@@ -85,16 +85,6 @@ static const struct metric_family restored_family METRIC_FAMILY = {
 };
 /* clang-format on */
 
-/* What is remembered of an event from pass to pass. */
-struct memo {
-	UT_hash_handle hh; /* in `memos` */
-	int64_t coupon_id;
-	uint64_t pass;         /* the last one that saw the event */
-	int64_t not_before_ns; /* the next look, whatever it counts */
-	int64_t next_full_ns, next_rebuild_ns;
-	uint64_t counts[AUDIT_N_VIOLATIONS];
-};
-
 struct reconcile {
 	struct reconcile_config config;
 	struct timer *timers[2]; /* failed, done */
@@ -108,8 +98,7 @@ struct reconcile {
 		bool stopping;
 	} locked_;
 	/* The thread's. */
-	struct memo *memos;
-	uint64_t pass;
+	struct reconcile_memos memos;
 	struct rebuild_offsets offsets; /* when this pass began */
 	int64_t backlog; /* messages behind them, as last asked in this pass */
 };
@@ -165,50 +154,10 @@ new_look(struct reconcile *reconcile, int64_t timeout_ns)
 	};
 }
 
-/* ---- memory ---- */
-
-/* uthash is macros: what clang-tidy counts below is their expansion. */
-/* NOLINTBEGIN(readability-function-size,readability-function-cognitive-complexity,clang-analyzer-unix.Malloc) */
-
-static struct memo *
-recall(struct reconcile *reconcile, int64_t coupon_id)
-{
-	struct memo *memo;
-
-	HASH_FIND(hh, reconcile->memos, &coupon_id, sizeof(coupon_id), memo);
-	if (memo == NULL) {
-		memo = calloc(1, sizeof(*memo));
-		if (memo == NULL)
-			abort(); /* as little memory as this: start over */
-		memo->coupon_id = coupon_id;
-		HASH_ADD(hh, reconcile->memos, coupon_id,
-			sizeof(memo->coupon_id), memo);
-	}
-	memo->pass = reconcile->pass;
-	return memo;
-}
-
-/* Forget the events that the pass `pass` has not seen. */
-static void
-forget(struct reconcile *reconcile, uint64_t pass)
-{
-	struct memo *memo, *next;
-
-	HASH_ITER(hh, reconcile->memos, memo, next)
-	{
-		if (memo->pass == pass)
-			continue;
-		HASH_DEL(reconcile->memos, memo);
-		free(memo);
-	}
-}
-
-/* NOLINTEND(readability-function-size,readability-function-cognitive-complexity,clang-analyzer-unix.Malloc) */
-
 /* ---- one event ---- */
 
 static void
-act(struct reconcile *reconcile, struct memo *memo,
+act(struct reconcile *reconcile, struct reconcile_memo *memo,
 	const struct audit_findings *findings)
 {
 	const struct reconcile_restore restore = { reconcile->config.shards,
@@ -236,7 +185,7 @@ act(struct reconcile *reconcile, struct memo *memo,
 }
 
 static void
-tell(const struct memo *memo, const struct audit_findings *findings)
+tell(const struct reconcile_memo *memo, const struct audit_findings *findings)
 {
 	for (size_t i = 0; i < AUDIT_N_VIOLATIONS; i++)
 		if (findings->counts[i] != memo->counts[i])
@@ -273,10 +222,11 @@ look_twice(struct reconcile *reconcile, int64_t coupon_id,
 }
 
 static int
-compare(struct reconcile *reconcile, struct memo *memo, struct error *err)
+compare(struct reconcile *reconcile, struct reconcile_memo *memo,
+	struct error *err)
 {
 	int64_t begun_ns = clock_now_ns();
-	struct audit_result result;
+	struct audit_result result = { 0 };
 	int rc = look_twice(reconcile, memo->coupon_id, &result, err);
 
 	if (rc == -ERROR_NOT_FOUND)
@@ -336,7 +286,8 @@ static int
 tend_event(struct reconcile *reconcile, const struct coupon *coupon,
 	struct error *err)
 {
-	struct memo *memo = recall(reconcile, coupon->id);
+	struct reconcile_memo *memo =
+		reconcile_memos_recall(&reconcile->memos, coupon->id);
 	bool off = true;
 	int rc = 0;
 
@@ -385,7 +336,7 @@ tend_all(struct reconcile *reconcile, struct error *err)
 	int64_t after = 0;
 	int rc = read_offsets(reconcile, err);
 
-	reconcile->pass++;
+	reconcile->memos.pass++;
 	reconcile->backlog = 0;
 	while (rc == 0 && page.count == page.limit) {
 		const struct store_call call = { reconcile->config.pg,
@@ -398,7 +349,7 @@ tend_all(struct reconcile *reconcile, struct error *err)
 			rc = tend_page(reconcile, &page, err);
 	}
 	if (rc == 0)
-		forget(reconcile, reconcile->pass);
+		reconcile_memos_forget(&reconcile->memos);
 	return rc;
 }
 
@@ -455,8 +406,8 @@ publish(struct reconcile *reconcile)
 {
 	uint64_t sums[AUDIT_N_VIOLATIONS] = { 0 };
 
-	for (const struct memo *memo = reconcile->memos; memo != NULL;
-		memo = memo->hh.next)
+	for (const struct reconcile_memo *memo = reconcile->memos.items;
+		memo != NULL; memo = memo->hh.next)
 		for (size_t i = 0; i < AUDIT_N_VIOLATIONS; i++)
 			sums[i] += memo->counts[i];
 	for (size_t i = 0; i < AUDIT_N_VIOLATIONS; i++)
@@ -473,7 +424,7 @@ pass(struct reconcile *reconcile)
 	int rc = run_pass(reconcile, &mine, &err);
 
 	if (rc == 0 && !mine) /* what this one saw is not up to date */
-		forget(reconcile, UINT64_MAX);
+		reconcile_memos_fini(&reconcile->memos);
 	if (rc == 0)
 		publish(reconcile);
 	if (rc != 0 || mine)
@@ -545,7 +496,7 @@ reconcile_stop(struct reconcile *reconcile)
 	mutex_unlock(&reconcile->lock);
 	sync_must(pthread_join(reconcile->thread, NULL));
 	metrics_collector_remove(reconcile->config.metrics, collect, reconcile);
-	forget(reconcile, UINT64_MAX);
+	reconcile_memos_fini(&reconcile->memos);
 	free(reconcile->offsets.items);
 	cond_fini(&reconcile->changed);
 	mutex_fini(&reconcile->lock);

@@ -286,7 +286,7 @@ static int
 look_at_event(struct audit_look *look, struct report *report, int64_t coupon_id,
 	struct error *err)
 {
-	struct audit_result result, first;
+	struct audit_result result = { 0 }, first = { 0 };
 	int rc = look_once(look, coupon_id, &result, err);
 
 	if (rc == 0 && !look->at_rest && result.findings.n > 0) {
