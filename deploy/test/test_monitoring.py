@@ -18,6 +18,7 @@ import yaml
 
 from service import Service, wait_for
 from stack import ROOT
+from test_documents import RUNBOOK, run_blocks, shell_blocks
 from web import Load, request
 
 MONITORING = ROOT / "deploy/monitoring"
@@ -229,6 +230,12 @@ def test_promtool_likes_the_metrics(world, kind):
     result = subprocess.run(["promtool", "check", "metrics"], input=text,
                             capture_output=True, timeout=30)
     assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+
+
+def test_the_plan_is_loaded_as_the_runbook_says(world):
+    blocks = shell_blocks(RUNBOOK, "monitoring")
+    assert blocks
+    run_blocks(world.stack, blocks)
 
 
 @contextlib.contextmanager
