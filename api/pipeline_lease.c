@@ -105,14 +105,24 @@ watch(struct redis_lease *lease, uint32_t events, struct error *err)
 		on_ready, lease, err);
 }
 
-/* What would be sent could be answered from older data. */
-static bool
-is_in_doubt(const struct lane *lane)
+/* May a command leave on it?  Else it goes back to the pool. */
+static int
+take_entry(struct lane *lane, struct pool_entry *entry, struct error *err)
 {
 	const struct pipeline *pipeline = lane->pipeline;
 
-	return redis_shard_is_in_doubt(pipeline->shards,
-		(size_t)(lane - pipeline->lanes), clock_now_ns());
+	if (redis_shard_is_in_doubt(pipeline->shards,
+		    (size_t)(lane - pipeline->lanes), clock_now_ns())) {
+		pool_release(lane->pool, &entry, POOL_REUSE);
+		return error_set(err, ERROR_FENCED,
+			"redis: it was restarted and is being checked");
+	}
+	if (is_quiet(redis_conn_fd(entry->resource)))
+		return 0;
+	counter_add(pipeline->losses[LEASE_STALE], 1);
+	pool_release(lane->pool, &entry, POOL_DESTROY);
+	return error_set(err, ERROR_CONNECTION_LOST,
+		"redis: it closed an idle connection");
 }
 
 int
@@ -121,18 +131,10 @@ lease_open(struct lane *lane, struct pool_entry *entry,
 {
 	struct redis_conn *conn = entry->resource;
 	struct redis_lease *lease;
+	int rc = take_entry(lane, entry, err);
 
-	if (is_in_doubt(lane)) {
-		pool_release(lane->pool, &entry, POOL_REUSE);
-		return error_set(err, ERROR_FENCED,
-			"redis: it was restarted and is being checked");
-	}
-	if (!is_quiet(redis_conn_fd(conn))) {
-		counter_add(lane->pipeline->losses[LEASE_STALE], 1);
-		pool_release(lane->pool, &entry, POOL_DESTROY);
-		return error_set(err, ERROR_CONNECTION_LOST,
-			"redis: it closed an idle connection");
-	}
+	if (rc != 0)
+		return rc;
 	lease = lease_new(lane);
 	if (lease == NULL) {
 		pool_release(lane->pool, &entry, POOL_REUSE);
@@ -145,8 +147,7 @@ lease_open(struct lane *lane, struct pool_entry *entry,
 	lease->fair_until_ns = lease->heard_ns + pipeline_max_wait_ns() / 4;
 	lease->draining = lease->wants_write = false;
 
-	int rc = watch(lease, EPOLLIN, err);
-
+	rc = watch(lease, EPOLLIN, err);
 	if (rc < 0) {
 		TAILQ_INSERT_TAIL(&lane->spare, lease, link);
 		pool_release(lane->pool, &entry, POOL_REUSE);

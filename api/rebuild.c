@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/rebuild.h"
 
+#include "api/event_loader.h"
 #include "api/rebuild_plan.h"
 #include "api/rebuild_run.h"
+#include "api/scripts.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/lifecycle.h"
@@ -16,6 +18,7 @@
 #define RETRY_AFTER_NS (1 * NS_PER_S)
 #define RENEW_EVERY_NS (1 * NS_PER_S)
 #define LOOK_EVERY_NS (50 * NS_PER_MS)
+#define LOOK_TIMEOUT_NS (1 * NS_PER_S)
 
 enum { QUEUE_MAX = 1024 };
 
@@ -121,6 +124,23 @@ is_worth_retrying(const struct error *err)
 	       err->kind != ERROR_CANCELLED && err->kind != ERROR_CLOSED;
 }
 
+/* Another api, or an earlier wish, may have seen to it already. */
+static bool
+is_needed(struct rebuild *rebuild, const struct wish *wish)
+{
+	const struct event_loader loader = { .shards = rebuild->config.shards };
+	struct event_figures figures;
+	struct error err;
+
+	if (wish->cause != REBUILD_NEW && wish->cause != REBUILD_MISSING &&
+		wish->cause != REBUILD_FENCED)
+		return true;
+	int rc = event_figures_read(&loader, wish->coupon_id,
+		clock_now_ns() + LOOK_TIMEOUT_NS, &figures, &err);
+
+	return rc != 0 || figures.event != EVENT_LIVE;
+}
+
 static void
 run_wish(struct rebuild *rebuild, const struct wish *wish)
 {
@@ -154,9 +174,7 @@ run_wish(struct rebuild *rebuild, const struct wish *wish)
 			s->queue[s->n++] = (struct wish){ wish->coupon_id,
 				wish->cause, clock_now_ns() + RETRY_AFTER_NS };
 	}
-	s->running = 0;
 	s->ended_at_ns = clock_now_ns();
-	cond_broadcast(&rebuild->changed);
 	mutex_unlock(&rebuild->lock);
 }
 
@@ -204,6 +222,15 @@ await_wish(struct rebuild *rebuild, struct wish *ret)
 	return found;
 }
 
+static void
+end_wish(struct rebuild *rebuild)
+{
+	mutex_lock(&rebuild->lock);
+	locked(rebuild)->running = 0;
+	cond_broadcast(&rebuild->changed);
+	mutex_unlock(&rebuild->lock);
+}
+
 static void *
 rebuild_main(void *arg)
 {
@@ -211,8 +238,11 @@ rebuild_main(void *arg)
 	struct wish wish;
 
 	thread_set_name("rebuild");
-	while (await_wish(rebuild, &wish))
-		run_wish(rebuild, &wish);
+	while (await_wish(rebuild, &wish)) {
+		if (is_needed(rebuild, &wish))
+			run_wish(rebuild, &wish);
+		end_wish(rebuild);
+	}
 	return NULL;
 }
 
@@ -282,12 +312,28 @@ rebuild_request(
 	return noted;
 }
 
+/* Somebody waits for it: before those that nobody waits for. */
+static void
+hasten(struct locked *s, int64_t coupon_id)
+{
+	for (size_t i = 1; i < s->n; i++) {
+		const struct wish wish = s->queue[i];
+
+		if (wish.coupon_id != coupon_id)
+			continue;
+		memmove(&s->queue[1], &s->queue[0], i * sizeof(s->queue[0]));
+		s->queue[0] = wish;
+		return;
+	}
+}
+
 bool
 rebuild_await(struct rebuild *rebuild, int64_t coupon_id, int64_t deadline_ns)
 {
 	bool in_time = true;
 
 	mutex_lock(&rebuild->lock);
+	hasten(locked(rebuild), coupon_id);
 	while (in_time && (is_queued(locked(rebuild), coupon_id) ||
 				  locked(rebuild)->running == coupon_id))
 		in_time = cond_wait_until(

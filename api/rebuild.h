@@ -59,7 +59,8 @@ bool rebuild_request(
 	struct rebuild *rebuild, int64_t coupon_id, enum rebuild_cause cause);
 
 /*
- * Wait until no rebuild of this event is noted or running here.  True when
+ * Wait until no rebuild of this event is noted or running here; what somebody
+ * waits for goes before what nobody waits for.  True when
  * it ended before `deadline_ns`.  For threads that may block.
  */
 bool rebuild_await(

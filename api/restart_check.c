@@ -17,31 +17,39 @@
 /* What takes longer is not waited for: requests see the fence by then. */
 #define REBUILD_TIMEOUT_NS (5 * NS_PER_S)
 
-struct highest {
-	const int64_t *coupon_ids;
-	int64_t *seqs;
+struct suspect {
+	int64_t coupon_id;
+	int64_t in_kafka; /* the highest number of it that is unconsumed */
+	bool rebuilding;
+};
+
+struct suspects {
+	struct suspect *items;
 	size_t n;
 };
 
 static int
 note_message(void *arg, const rd_kafka_message_t *kafka, struct error *err)
 {
-	struct highest *highest = arg;
+	const struct suspects *suspects = arg;
 	struct message message;
 	bool identified;
 
 	if (message_decode(kafka->payload, kafka->len, &message, &identified,
 		    err) != MESSAGE_OK)
 		return 0;
-	for (size_t i = 0; i < highest->n; i++)
-		if (highest->coupon_ids[i] == message.coupon_id)
-			highest->seqs[i] = MAX(highest->seqs[i], message.seq);
+	for (size_t i = 0; i < suspects->n; i++) {
+		struct suspect *suspect = &suspects->items[i];
+
+		if (suspect->coupon_id == message.coupon_id)
+			suspect->in_kafka = MAX(suspect->in_kafka, message.seq);
+	}
 	return 0;
 }
 
-/* The highest number of each event in what nobody has consumed. */
+/* Fills in_kafka of each. */
 static int
-read_kafka(const struct restart_check *check, struct highest *highest,
+read_kafka(const struct restart_check *check, struct suspects *suspects,
 	struct error *err)
 {
 	const struct store_call call = { check->loader->pg,
@@ -60,7 +68,7 @@ read_kafka(const struct restart_check *check, struct highest *highest,
 		.starts = offsets.items,
 		.n_starts = offsets.n,
 		.message = note_message,
-		.arg = highest,
+		.arg = suspects,
 		.deadline_ns = check->deadline_ns,
 	};
 
@@ -72,9 +80,10 @@ read_kafka(const struct restart_check *check, struct highest *highest,
 }
 
 static int
-check_event(const struct restart_check *check, int64_t coupon_id,
-	int64_t in_kafka, struct error *err)
+check_event(const struct restart_check *check, struct suspect *suspect,
+	struct error *err)
 {
+	const int64_t coupon_id = suspect->coupon_id;
 	const struct store_call call = { check->loader->pg,
 		check->deadline_ns };
 	struct event_figures figures;
@@ -89,7 +98,7 @@ check_event(const struct restart_check *check, int64_t coupon_id,
 		check->loader, coupon_id, check->deadline_ns, &figures, err);
 	if (rc != 0 || figures.event != EVENT_LIVE)
 		return rc; /* what is missing or fenced is found elsewhere */
-	int64_t known = MAX(MAX(in_database, in_kafka), seen);
+	int64_t known = MAX(MAX(in_database, suspect->in_kafka), seen);
 
 	/* A number above the total is nobody's; it says nothing of Redis. */
 	if (figures.next > MIN(known, figures.total))
@@ -101,28 +110,40 @@ check_event(const struct restart_check *check, int64_t coupon_id,
 		    check->loader->rebuild, coupon_id, REBUILD_RESTARTED))
 		return error_set(
 			err, ERROR_BUSY, "too many events wait for a rebuild");
+	suspect->rebuilding = true;
 	return 0;
+}
+
+static int
+check_all(const struct restart_check *check, struct suspects *suspects,
+	struct error *err)
+{
+	const int64_t until_ns =
+		MIN(check->deadline_ns, clock_now_ns() + REBUILD_TIMEOUT_NS);
+	int rc = read_kafka(check, suspects, err);
+
+	for (size_t i = 0; rc == 0 && i < suspects->n; i++)
+		rc = check_event(check, &suspects->items[i], err);
+	for (size_t i = 0; rc == 0 && i < suspects->n; i++)
+		if (suspects->items[i].rebuilding)
+			(void)rebuild_await(check->loader->rebuild,
+				suspects->items[i].coupon_id, until_ns);
+	return rc;
 }
 
 int
 restart_check_run(const struct restart_check *check, const int64_t *coupon_ids,
 	size_t n, struct error *err)
 {
-	struct highest highest = { coupon_ids,
-		calloc(n + 1, sizeof(*highest.seqs)), n };
-	int64_t until_ns =
-		MIN(check->deadline_ns, clock_now_ns() + REBUILD_TIMEOUT_NS);
+	struct suspects suspects = { calloc(n + 1, sizeof(struct suspect)), n };
 
-	if (highest.seqs == NULL)
+	if (suspects.items == NULL)
 		return error_set(
 			err, ERROR_NO_MEMORY, "restart check: out of memory");
-	int rc = read_kafka(check, &highest, err);
+	for (size_t i = 0; i < n; i++)
+		suspects.items[i].coupon_id = coupon_ids[i];
+	int rc = check_all(check, &suspects, err);
 
-	for (size_t i = 0; rc == 0 && i < n; i++)
-		rc = check_event(check, coupon_ids[i], highest.seqs[i], err);
-	free(highest.seqs);
-	for (size_t i = 0; rc == 0 && i < n; i++)
-		(void)rebuild_await(
-			check->loader->rebuild, coupon_ids[i], until_ns);
+	free(suspects.items);
 	return rc;
 }

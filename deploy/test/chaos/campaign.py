@@ -148,12 +148,22 @@ class Campaign:
         for fault in running:
             next(fault, None)
         healed = time.time()
+        self._look_for_crashes(names)
         seconds = self._recover(names)
         if any(stroke.fault.kafka for stroke in strokes):
             self.facts.kafka_away.append((begin, time.time()))
         for stroke in strokes:
             self.recoveries[stroke.fault.name].append(seconds)
         self.say(f"{names}: {healed - begin:.1f} s, recovered in {seconds:.2f} s")
+
+    def _look_for_crashes(self, names):
+        """Every daemon runs once the faults are over."""
+        for daemon in [*self.apis, *self.consumers]:
+            status = daemon.process.poll()
+            if status is not None:
+                self.violation("CRASHED", f"{names}: {daemon.log.name} ended "
+                               f"with {status}")
+                daemon.start()
 
     # ---- recovery ----
 
