@@ -150,8 +150,8 @@ class Campaign:
         healed = time.time()
         self._look_for_crashes(names)
         seconds = self._recover(names)
-        if any(stroke.fault.kafka for stroke in strokes):
-            self.facts.kafka_away.append((begin, time.time()))
+        if any(stroke.fault.holds_up for stroke in strokes):
+            self.facts.held_up.append((begin, time.time()))
         for stroke in strokes:
             self.recoveries[stroke.fault.name].append(seconds)
         self.say(f"{names}: {healed - begin:.1f} s, recovered in {seconds:.2f} s")

@@ -3,8 +3,7 @@
 
 A fault is a generator: up to its `yield` it strikes, after it it heals.  The
 campaign waits its duration in between.  `c` is the campaign: c.service,
-c.stack, c.proxy, c.apis, c.consumers; c.lost() notes that Redis forgot,
-c.kafka_away that Kafka does not take messages.
+c.stack, c.proxy, c.apis, c.consumers; c.lost() notes that Redis forgot.
 """
 
 import os
@@ -27,7 +26,12 @@ class Fault:
     seconds: tuple    # shortest and longest
     proxied: bool = False
     once: bool = False
-    kafka: bool = False  # keeps messages from Kafka
+
+    @property
+    def holds_up(self):
+        """What is accepted may reach Kafka only once this is over."""
+        return (self.target in ("kafka", "redis")
+                or self.name.startswith(("both", "all")))
 
     @property
     def target(self):
@@ -199,8 +203,7 @@ def _refused(name):
 
 def _network(name, latency):
     def fault(what, strike, seconds):
-        return Fault(f"{name} {what}", strike, seconds, proxied=True,
-                     kafka=name == "kafka")
+        return Fault(f"{name} {what}", strike, seconds, proxied=True)
     return [
         fault("slow", _toxic(name, "latency", ("downstream",),
                              latency=latency, jitter=latency // 2), (1, 3)),
@@ -229,9 +232,9 @@ def catalogue(proxied=True):
         Fault("redis flushed", _flushed, (0, 0)),
         Fault("redis from old files", _old_snapshot, (0.5, 5)),
         Fault("kafka killed", _server_signalled("kafka", signal.SIGKILL),
-              (0, 3), kafka=True),
-        Fault("kafka stopped", _server_stopped("kafka"), (1, 5), kafka=True),
-        Fault("kafka restarted", _server_restarted("kafka"), (0, 3), kafka=True),
+              (0, 3)),
+        Fault("kafka stopped", _server_stopped("kafka"), (1, 5)),
+        Fault("kafka restarted", _server_restarted("kafka"), (0, 3)),
         Fault("postgres killed", _server_signalled("postgres", signal.SIGKILL),
               (0, 2)),
         Fault("postgres shut down at once",

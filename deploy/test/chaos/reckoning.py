@@ -34,8 +34,8 @@ class Facts:
     """What happened to everyone, for all events of a round."""
 
     losses: list = field(default_factory=list)
-    kafka_away: list = field(default_factory=list)  # (begin, end)
-    frozen: list = field(default_factory=list)      # (port, begin, end)
+    held_up: list = field(default_factory=list)  # (begin, end)
+    frozen: list = field(default_factory=list)   # (port, begin, end)
 
 
 def read_topic(port, topic):
@@ -211,9 +211,9 @@ class Reckoning:
                    and entry.sent <= loss.end for loss in self.facts.losses)
 
     def _forgotten_since(self, loss):
-        """Kafka has all that was accepted earlier."""
+        """Kafka has all that was accepted earlier: the relay had the time."""
         since = loss.end - EXCUSE_S
-        for begin, end in sorted(self.facts.kafka_away, reverse=True):
+        for begin, end in sorted(self.facts.held_up, reverse=True):
             if begin <= loss.end and end >= since:
                 since = min(since, begin - EXCUSE_S)
         return since
