@@ -74,30 +74,19 @@ http_config(struct api *api, const struct settings *settings)
 {
 	const bool split = settings->management_port != 0 &&
 			   settings->management_port != settings->server_port;
-	struct http_config config = {
-		.address = settings->server_address,
-		.port = (uint16_t)settings->server_port,
-		.threads = settings->server_threads != 0
-				   ? (unsigned)settings->server_threads
-				   : default_threads(),
-		.max_connections = (unsigned)settings->server_max_connections,
-		.idle_timeout_s =
-			(unsigned)(settings->server_idle_timeout_ns / NS_PER_S),
-		.max_body_size = (size_t)settings->server_max_body_size,
-		.request_timeout_ns = settings->server_request_timeout_ns,
-		.access_log_sample =
-			(unsigned)settings->server_access_log_sample,
-		.admin_token = settings->admin_token,
-		.thread_name = "http",
-		.serve = split ? HTTP_SERVE_BUSINESS : HTTP_SERVE_ALL,
-		.metrics = api->metrics,
-		.app = api,
-		.start_loop = loop_start,
-		.turn = loop_turn,
-		.next_deadline_ns = loop_next_deadline_ns,
-		.stop_loop = loop_stop,
-	};
+	struct http_config config = http_config_of(settings);
 
+	if (settings->server_threads != 0)
+		config.threads = (unsigned)settings->server_threads;
+	else
+		config.threads = default_threads();
+	config.serve = split ? HTTP_SERVE_BUSINESS : HTTP_SERVE_ALL;
+	config.metrics = api->metrics;
+	config.app = api;
+	config.start_loop = loop_start;
+	config.turn = loop_turn;
+	config.next_deadline_ns = loop_next_deadline_ns;
+	config.stop_loop = loop_stop;
 	config.routes = routes(&config.n_routes);
 	return config;
 }

@@ -23,6 +23,7 @@
 struct error;
 struct metrics;
 struct http_server;
+struct settings;
 
 /* ---- routes ---- */
 
@@ -80,6 +81,9 @@ struct http_config {
 	/* The last call: fail what is in flight, unwatch, free. */
 	void (*stop_loop)(void *loop_user);
 };
+
+/* What the settings say; one thread "http", everything served, no routes. */
+struct http_config http_config_of(const struct settings *settings);
 
 /*
  * Bind, start the threads, return when all listen.  ERROR_SYSTEM when the

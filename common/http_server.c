@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "common/clock.h"
+#include "common/config.h"
 #include "common/error.h"
 #include "common/http_request_internal.h"
 
@@ -19,6 +21,26 @@ http_server_serves(
 		return (route->flags & HTTP_MANAGEMENT) != 0;
 	}
 	return false;
+}
+
+struct http_config
+http_config_of(const struct settings *settings)
+{
+	return (struct http_config){
+		.address = settings->server_address,
+		.port = (uint16_t)settings->server_port,
+		.threads = 1,
+		.max_connections = (unsigned)settings->server_max_connections,
+		.idle_timeout_s =
+			(unsigned)(settings->server_idle_timeout_ns / NS_PER_S),
+		.max_body_size = (size_t)settings->server_max_body_size,
+		.request_timeout_ns = settings->server_request_timeout_ns,
+		.access_log_sample =
+			(unsigned)settings->server_access_log_sample,
+		.admin_token = settings->admin_token,
+		.thread_name = "http",
+		.serve = HTTP_SERVE_ALL,
+	};
 }
 
 static struct router *

@@ -61,29 +61,14 @@ static int
 start_server(
 	struct app *app, const struct settings *settings, struct error *err)
 {
-	const int64_t port = settings->management_port != 0
-				     ? settings->management_port
-				     : settings->server_port;
-	const struct http_config config = {
-		.address = settings->server_address,
-		.port = (uint16_t)port,
-		.threads = 1,
-		.max_connections = (unsigned)settings->server_max_connections,
-		.idle_timeout_s =
-			(unsigned)(settings->server_idle_timeout_ns / NS_PER_S),
-		.max_body_size = (size_t)settings->server_max_body_size,
-		.request_timeout_ns = settings->server_request_timeout_ns,
-		.access_log_sample =
-			(unsigned)settings->server_access_log_sample,
-		.admin_token = settings->admin_token,
-		.thread_name = "http",
-		.routes = actuator_routes,
-		.n_routes = actuator_n_routes,
-		.serve = HTTP_SERVE_ALL,
-		.metrics = app->metrics,
-		.app = app,
-	};
+	struct http_config config = http_config_of(settings);
 
+	if (settings->management_port != 0)
+		config.port = (uint16_t)settings->management_port;
+	config.routes = actuator_routes;
+	config.n_routes = actuator_n_routes;
+	config.metrics = app->metrics;
+	config.app = app;
 	return http_server_start(&config, &app->server, err);
 }
 

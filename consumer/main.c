@@ -67,7 +67,7 @@ run(struct config *config)
 		reload_free(reload);
 		return startup_failed(&err);
 	}
-	LOG_INFO("consumer started", LOG_INT("port", settings->server_port));
+	LOG_INFO("consumer started");
 	serve(app, reload);
 	reload_stop(reload);
 	stop(app, config_settings(config));
