@@ -367,6 +367,20 @@ check_restarts(struct upkeep *upkeep)
 /* ---- the thread ---- */
 
 static void
+tend_outboxes(struct upkeep *upkeep)
+{
+	struct error err;
+
+	if (clock_now_ns() < upkeep->next_outboxes_ns)
+		return;
+	upkeep->next_outboxes_ns = clock_now_ns() + OUTBOXES_EVERY_NS;
+	if (look_at_outboxes(upkeep, &err) == 0)
+		return;
+	LOG_DEBUG("outboxes not read", LOG_ERR(&err));
+	note(upkeep->error, &err);
+}
+
+static void
 tick(struct upkeep *upkeep)
 {
 	struct error err;
@@ -375,16 +389,8 @@ tick(struct upkeep *upkeep)
 		migrate(upkeep);
 	if (upkeep->migrated)
 		check_restarts(upkeep);
-	if (clock_now_ns() >= upkeep->next_outboxes_ns) {
-		upkeep->next_outboxes_ns = clock_now_ns() + OUTBOXES_EVERY_NS;
-		if (look_at_outboxes(upkeep, &err) != 0) {
-			LOG_DEBUG("outboxes not read", LOG_ERR(&err));
-			note(upkeep->error, &err);
-		}
-	}
-	if (!upkeep->migrated)
-		return;
-	if (clock_now_ns() < upkeep->next_publish_ns)
+	tend_outboxes(upkeep);
+	if (!upkeep->migrated || clock_now_ns() < upkeep->next_publish_ns)
 		return;
 	upkeep->next_publish_ns = clock_now_ns() + PUBLISH_EVERY_NS;
 	upkeep->publish_error[0] = '\0';
