@@ -197,95 +197,85 @@ properties_are_taken_nested_dotted_and_from_the_environment(void **state UNUSED)
 
 /* ---- errors ---- */
 
+/* clang-format off */
+static const struct {
+	const char *text;
+	const char *msg; /* after "FILE:" */
+} wrong_files[] = {
+	{ "redis:\n  port: 99999\n",
+		"2: redis.port: expected a number from 1 to 65535, got "
+		"\"99999\"" },
+	{ "redis:\n  port: 1.5\n", "2: redis.port: expected a number" },
+	{ "redis:\n  port: 0x10\n", "2: redis.port: expected a number" },
+	{ "redis:\n  port: ' 1'\n", "2: redis.port: expected a number" },
+	{ "redis:\n  port: 99999999999999999999\n", "expected a number" },
+	{ "redis:\n  port:\n",
+		"redis.port: expected a number from 1 to 65535, got nothing" },
+	{ "redis:\n  timeout: 500\n",
+		"2: redis.timeout: expected a duration such as 500ms or "
+		"10s, from 1ms to 1m, got \"500\"" },
+	{ "redis.timeout: 2m\n", "from 1ms to 1m, got \"2m\"" },
+	{ "server.max-body-size: 4096\n", "expected a size such as 4KB" },
+	{ "server.max-body-size: 2MB\n", "from 1B to 1MB, got \"2MB\"" },
+	{ "circuitbreaker.coupon-issue.enabled: yes\n",
+		"expected true or false, got \"yes\"" },
+	{ "logging:\n\n  level: loud\n",
+		"3: logging.level: expected one of "
+		"off|error|warn|info|debug|trace, got \"loud\"" },
+	{ "redis:\n  pool:\n    max-actve: 1\n",
+		"3: redis.pool.max-actve: expected a known key; did you "
+		"mean redis.pool.max-active?" },
+	{ "redis:\n  max-active: 1\n",
+		"redis.max-active: expected a known key; did you mean "
+		"redis.pool.max-active?" },
+	{ "spring: 1\n", "1: spring: expected a known key" },
+	{ "redis: 1\n", "1: redis: expected keys below it, got a value" },
+	{ "redis.host: ${NOT_SET_ANYWHERE}\n",
+		"1: redis.host: the environment variable NOT_SET_ANYWHERE "
+		"is not set" },
+	{ "redis.host: ${}\n", "expected ${NAME} or ${NAME:default}" },
+	{ "redis.host: ${A B}\n", "expected ${NAME} or ${NAME:default}" },
+	{ "redis.host: ${A:b\n", "a ${ without its }" },
+	{ "redis.pool:\n  min-idle: 9\n  max-active: 8\n",
+		"2: redis.pool.min-idle: expected at most "
+		"redis.pool.max-active (8, " },
+	{ "datasource.hikari.minimum-idle: 6\n",
+		"expected at most datasource.hikari.maximum-pool-size (5, "
+		"default), got 6" },
+	{ "datasource.url: db:5432\n", "expected a URI such as" },
+	{ "redis.cluster.nodes: a:1\n", "not supported in this version" },
+	{ "kafka.topic: coupon-issue-requests.dlq\n",
+		"1: kafka.topic: expected another topic than "
+		"kafka.dead-letter-topic" },
+	{ "ratelimiter.coupon-issue.events:\n  0: 5\n",
+		"2: ratelimiter.coupon-issue.events.0: expected a couponId" },
+	{ "ratelimiter.coupon-issue.events:\n  1: many\n",
+		"expected a number from 1" },
+	{ "kafka:\n  properties:\n    no.such.thing: 1\n",
+		"3: kafka.properties.no.such.thing: " },
+	{ "admin.token: a\nadmin.token-file: b\n",
+		"2: admin.token-file: expected nothing, as admin.token is "
+		"set" },
+	{ "admin.token-file: /nonexistent\n", "No such file" },
+	{ "redis.host: \"a\\nb\"\n", "without control characters" },
+	{ "a: &x 1\n", "1: anchors are not supported" },
+};
+/* clang-format on */
+
 static void
 what_is_wrong_in_the_file_is_named_exactly(void **state UNUSED)
 {
-	static const struct {
-		const char *text;
-		const char *msg; /* after "FILE:" */
-	} rows[] = {
-		{ "redis:\n  port: 99999\n",
-			"2: redis.port: expected a number from 1 to 65535, got "
-			"\"99999\"" },
-		{ "redis:\n  port: 1.5\n", "2: redis.port: expected a number" },
-		{ "redis:\n  port: 0x10\n",
-			"2: redis.port: expected a number" },
-		{ "redis:\n  port: ' 1'\n",
-			"2: redis.port: expected a number" },
-		{ "redis:\n  port: 99999999999999999999\n",
-			"expected a number" },
-		{ "redis:\n  port:\n",
-			"redis.port: expected a number from 1 to "
-			"65535, got nothing" },
-		{ "redis:\n  timeout: 500\n",
-			"2: redis.timeout: expected a duration such as 500ms "
-			"or "
-			"10s, from 1ms to 1m, got \"500\"" },
-		{ "redis.timeout: 2m\n", "from 1ms to 1m, got \"2m\"" },
-		{ "server.max-body-size: 4096\n",
-			"expected a size such as 4KB" },
-		{ "server.max-body-size: 2MB\n",
-			"from 1B to 1MB, got \"2MB\"" },
-		{ "circuitbreaker.coupon-issue.enabled: yes\n",
-			"expected true or false, got \"yes\"" },
-		{ "logging:\n\n  level: loud\n",
-			"3: logging.level: expected one of "
-			"off|error|warn|info|debug|trace, got \"loud\"" },
-		{ "redis:\n  pool:\n    max-actve: 1\n",
-			"3: redis.pool.max-actve: expected a known key; did "
-			"you "
-			"mean redis.pool.max-active?" },
-		{ "redis:\n  max-active: 1\n",
-			"redis.max-active: expected a known key; did you mean "
-			"redis.pool.max-active?" },
-		{ "spring: 1\n", "1: spring: expected a known key" },
-		{ "redis: 1\n",
-			"1: redis: expected keys below it, got a value" },
-		{ "redis.host: ${NOT_SET_ANYWHERE}\n",
-			"1: redis.host: the environment variable "
-			"NOT_SET_ANYWHERE is not set" },
-		{ "redis.host: ${}\n", "expected ${NAME} or ${NAME:default}" },
-		{ "redis.host: ${A B}\n",
-			"expected ${NAME} or ${NAME:default}" },
-		{ "redis.host: ${A:b\n", "a ${ without its }" },
-		{ "redis.pool:\n  min-idle: 9\n  max-active: 8\n",
-			"2: redis.pool.min-idle: expected at most "
-			"redis.pool.max-active (8, " },
-		{ "datasource.hikari.minimum-idle: 6\n",
-			"expected at most datasource.hikari.maximum-pool-size "
-			"(5, default), got 6" },
-		{ "datasource.url: db:5432\n", "expected a URI such as" },
-		{ "redis.cluster.nodes: a:1\n",
-			"not supported in this version" },
-		{ "kafka.topic: coupon-issue-requests.dlq\n",
-			"1: kafka.topic: expected another topic than "
-			"kafka.dead-"
-			"letter-topic" },
-		{ "ratelimiter.coupon-issue.events:\n  0: 5\n",
-			"2: ratelimiter.coupon-issue.events.0: expected a "
-			"couponId" },
-		{ "ratelimiter.coupon-issue.events:\n  1: many\n",
-			"expected a number from 1" },
-		{ "kafka:\n  properties:\n    no.such.thing: 1\n",
-			"3: kafka.properties.no.such.thing: " },
-		{ "admin.token: a\nadmin.token-file: b\n",
-			"2: admin.token-file: expected nothing, as admin.token "
-			"is set" },
-		{ "admin.token-file: /nonexistent\n", "No such file" },
-		{ "redis.host: \"a\\nb\"\n", "without control characters" },
-		{ "a: &x 1\n", "1: anchors are not supported" },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(wrong_files); i++) {
 		struct config *config = NULL;
 		struct error err;
 
-		if (load(rows[i].text, &config, &err) == 0)
-			fail_msg("accepted: %s", rows[i].text);
+		if (load(wrong_files[i].text, &config, &err) == 0)
+			fail_msg("accepted: %s", wrong_files[i].text);
 		assert_int_equal(err.kind, ERROR_CONFIG_INVALID);
 		assert_memory_equal(err.msg, path, strlen(path));
-		if (strstr(err.msg, rows[i].msg) == NULL)
-			fail_msg("%s: got \"%s\"", rows[i].text, err.msg);
+		if (strstr(err.msg, wrong_files[i].msg) == NULL)
+			fail_msg(
+				"%s: got \"%s\"", wrong_files[i].text, err.msg);
 	}
 }
 
