@@ -179,6 +179,7 @@ instance_main(void *arg)
 {
 	struct instance *instance = arg;
 	int64_t next_beat_ns = 0;
+	bool complained = false;
 	struct error err;
 
 	thread_set_name("instance");
@@ -192,9 +193,10 @@ instance_main(void *arg)
 		}
 		if (rc == 0)
 			rc = acknowledge_fences(instance, &err);
-		if (rc != 0)
+		if (rc != 0 && !complained)
 			LOG_WARN("heartbeat failed, trying again",
 				LOG_ERR(&err));
+		complained = rc != 0;
 	} while (pause_until(instance, clock_now_ns() + LOOK_EVERY_NS));
 
 	const struct store_call call = store_call(instance);

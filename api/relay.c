@@ -65,7 +65,8 @@ struct relay {
 		struct relay_status status;
 		int64_t passed_at_ns; /* 0: never */
 	} locked_;
-	/* Of the relay's thread: one batch of leases, reused. */
+	/* Of the relay's thread: said why not, once; a batch of leases. */
+	bool complained;
 	char members[BATCH][OUTBOX_MEMBER_SIZE];
 	const char *argv[2 * BATCH + 3];
 	size_t argvlen[2 * BATCH + 3];
@@ -305,6 +306,7 @@ relay_pass(struct relay *relay)
 	struct relay_status status = { 0 };
 	struct error err;
 	int64_t started_ns = clock_now_ns();
+	bool cut_short = false;
 
 	for (size_t i = 0; i < redis_shards_count(shards); i++) {
 		if (relay_shard(relay, redis_shards_pool_at(shards, i), &status,
@@ -312,8 +314,11 @@ relay_pass(struct relay *relay)
 			continue;
 		(void)snprintf(
 			status.error, sizeof(status.error), "%s", err.msg);
-		LOG_WARN("relay pass cut short", LOG_ERR(&err));
+		cut_short = true;
+		if (!relay->complained)
+			LOG_WARN("relay pass cut short", LOG_ERR(&err));
 	}
+	relay->complained = cut_short;
 	if (status.sent > 0)
 		LOG_INFO("relay sent outbox entries again",
 			LOG_INT("sent", status.sent),
