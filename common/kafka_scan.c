@@ -7,6 +7,8 @@
 
 #include <assert.h>
 
+#define ASK_TIMEOUT_NS (5 * NS_PER_S)
+
 struct scan_run {
 	const struct kafka_scan *scan;
 	rd_kafka_t *rk;
@@ -61,6 +63,19 @@ kafka_failed(struct error *err, const char *topic, const char *what,
 		rd_kafka_err2str(code));
 }
 
+/*
+ * For one question: a broker that is away must not hold a caller, who may
+ * have been told to stop, until the deadline of a long scan.
+ */
+static int
+ask_timeout_ms(const struct kafka_scan *scan)
+{
+	int64_t soon_ns = clock_now_ns() + ASK_TIMEOUT_NS;
+
+	return clock_poll_timeout_ms(
+		scan->deadline_ns < soon_ns ? scan->deadline_ns : soon_ns);
+}
+
 /* The ids of all partitions, from the broker and not from a cache. */
 static int
 find_partitions(struct scan_run *run, struct error *err)
@@ -72,8 +87,8 @@ find_partitions(struct scan_run *run, struct error *err)
 
 	if (topic == NULL)
 		return kafka_failed(err, run->scan->topic, "metadata", code);
-	code = rd_kafka_metadata(run->rk, 0, topic, &metadata,
-		clock_poll_timeout_ms(run->scan->deadline_ns));
+	code = rd_kafka_metadata(
+		run->rk, 0, topic, &metadata, ask_timeout_ms(run->scan));
 	rd_kafka_topic_destroy(topic);
 	if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
 		return kafka_failed(err, run->scan->topic, "metadata", code);
@@ -129,7 +144,7 @@ find_ends(struct scan_run *run, struct error *err)
 		int64_t low;
 		rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
 			run->rk, run->scan->topic, p->id, &low, &p->high,
-			clock_poll_timeout_ms(run->scan->deadline_ns));
+			ask_timeout_ms(run->scan));
 
 		if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
 			return kafka_failed(

@@ -49,7 +49,8 @@ struct kafka_scan {
 
 /*
  * Run it.  0 and the partitions in *ret (free() it, *ret_n of them, in the
- * order of their ids); -ERROR_KAFKA_ERROR when Kafka cannot be asked,
+ * order of their ids); -ERROR_KAFKA_ERROR when Kafka cannot be asked (no broker
+ * within 5 s is -ERROR_TIMEOUT, however far away the deadline is),
  * -ERROR_NOT_FOUND when the topic does not exist, -ERROR_TIMEOUT, or what
  * `message` returned.
  */
