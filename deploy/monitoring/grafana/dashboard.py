@@ -83,7 +83,7 @@ ROWS = [
             (f"sum(resilience4j_ratelimiter_available_permissions{{{API}}})",
              "permits left")]),
     ]),
-    ("Outbox", [
+    ("Outbox and reconciler", [
         ("Pending", "Accepted, not yet acknowledged by Kafka.", "short", [
             (f"max(coupon_outbox_pending{{{API}}})", "entries")]),
         ("Oldest", "The alert is at 10 s.", "s", [
@@ -93,6 +93,10 @@ ROWS = [
              "sent again"),
             (f"sum by (cause) (rate(kafka_producer_errors_total{{{API}}}{RATE}))",
              "{{cause}}")]),
+        ("Violations", "Where Redis, Kafka and PostgreSQL disagree, as last "
+         "seen.", "short", [
+             (f"max by (violation) (coupon_reconcile_violations{{{API}}})",
+              "{{violation}}")]),
     ]),
     ("Time to issue", [
         ("From accepted to row", "The alert is at p99 > 5 s.", "s", [
