@@ -39,7 +39,7 @@ struct chunk {
 	char data[];
 };
 
-static STAILQ_HEAD(, chunk) waiting = STAILQ_HEAD_INITIALIZER(waiting);
+static STAILQ_HEAD(chunks, chunk) waiting = STAILQ_HEAD_INITIALIZER(waiting);
 static int64_t delay_ns;
 static int epoll_fd;
 

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import load
-from bench import PLENTY, PROGRAMS, settle, wait_for
+from bench import PATIENT, PLENTY, PROGRAMS, new_event, settle, wait_for
 from report import Figure, around, number
 
 
@@ -64,12 +64,11 @@ def _shares(runs):
 
 def delayed(bench):
     """Redis 50 ms away: pipelined over one request per connection."""
-    patient = {**PLENTY, "server__request_timeout": "20s",
-               "redis__pool__max_wait": "20s", "redis__pool__max_active": "10"}
     classic, pipelined = [], []
     with bench.service() as service, \
             bench.program("delay", bench.stack.redis_port, 50) as (_, port):
-        far = {**patient, "redis__port": str(port)}
+        far = {**PATIENT, "redis__port": str(port),
+               "redis__pool__max_active": "10"}
         blocking = service.api(**far, redis__pool__max_pipeline="1")
         api = service.api(**far)
         for _ in range(bench.rounds):
@@ -92,14 +91,21 @@ def _p99(run):
 def fsync(bench):
     """What appendfsync always costs over everysec."""
     runs = {"everysec": [], "always": []}
+    constant = []
     with bench.service() as service:
-        api = service.api(**PLENTY)
+        api = service.api(**PATIENT)
         for _ in range(bench.rounds):
+            constant.append(bench.constant(64))
             for mode, into in runs.items():
                 service.redis.config_set("appendfsync", mode)
                 into.append(bench.issue(service, api, 64))
     pairs = list(zip(runs["always"], runs["everysec"]))
     return [
+        Figure("appendfsync everysec: accepted requests/s over constant reply, "
+               "64 connections", "x", "",
+               [a.rate / b.rate for a, b in zip(runs["everysec"], constant)],
+               f"{around(runs['everysec'], _rate)}/s over "
+               f"{around(constant, _rate)}/s; cores: {_shares(runs['everysec'])}"),
         Figure("appendfsync always over everysec: requests/s", "x", "",
                [a.rate / b.rate for a, b in pairs],
                f"{around(runs['always'], _rate)}/s over "
@@ -130,7 +136,7 @@ def consumer(bench):
 
 
 def _backlog(bench, service, api):
-    event = service.event(api, BACKLOG)
+    event = new_event(service, api, BACKLOG)
     while api.get(f"/api/coupons/{event}").json["remaining"]:
         load.wrk(api.port, event, 64, 2)
     settle(service, event)
@@ -163,7 +169,7 @@ def rush(bench):
         api = service.api(**PLENTY)
         service.consumer()
         for _ in range(bench.rounds):
-            event = service.event(api, 10_000)
+            event = new_event(service, api, 10_000)
             wrk = subprocess.Popen(load.command(
                 api.port, event, 1000, 4, limit=10_000), text=True,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -189,10 +195,10 @@ def connections_(bench):
     few, idle, busy = [], [], []
     with bench.service() as service:
         for _ in range(bench.rounds):
-            api = service.api(**PLENTY)
+            api = service.api(**PATIENT)
             few.append(bench.issue(service, api, 100))
             api.stop()
-            api = service.api(**PLENTY)
+            api = service.api(**PATIENT)
             for count, samples in memory.items():
                 with _open(api, count):
                     samples.append(load.rss_mb(api.process.pid))
@@ -264,7 +270,7 @@ def _flood(bench, name, outcome, settings):
     ours, constant = [], []
     with bench.service() as service:
         api = service.api(**PLENTY, **settings)
-        event = service.event(api, 1)
+        event = new_event(service, api, 1)
         for _ in range(bench.rounds):
             constant.append(bench.constant(64))
             load.wrk(api.port, event, 64, 1)
