@@ -180,6 +180,7 @@ instance_main(void *arg)
 	struct instance *instance = arg;
 	int64_t next_beat_ns = 0;
 	bool complained = false;
+	bool alive = false; /* the last heartbeat is in PostgreSQL */
 	struct error err;
 
 	thread_set_name("instance");
@@ -189,14 +190,16 @@ instance_main(void *arg)
 
 		if (clock_now_ns() >= next_beat_ns) {
 			rc = instance_store_beat(&call, instance->id, &err);
+			alive = rc == 0;
 			next_beat_ns = clock_now_ns() + BEAT_EVERY_NS;
 		}
-		if (rc == 0)
+		/* Only who is counted has to answer, and may. */
+		if (alive)
 			rc = acknowledge_fences(instance, &err);
 		if (rc != 0 && !complained)
 			LOG_WARN("heartbeat failed, trying again",
 				LOG_ERR(&err));
-		complained = rc != 0;
+		complained = rc != 0 || !alive;
 	} while (pause_until(instance, clock_now_ns() + LOOK_EVERY_NS));
 
 	const struct store_call call = store_call(instance);
