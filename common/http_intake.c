@@ -253,10 +253,20 @@ answer_options(struct http_request *req)
 	http_reply(req, MHD_HTTP_NO_CONTENT, NULL, "", 0);
 }
 
+/* Why no handler may have it any more; NULL: one may. */
+static const char *
+too_late(const struct http_request *req)
+{
+	if (req->loop->finishing)
+		return "DRAINING";
+	return req->deadline_ns <= req->loop->now_ns ? "TIMEOUT" : NULL;
+}
+
 static void
 dispatch(struct http_request *req)
 {
 	const struct http_route *route = req->match.route;
+	const char *reason = too_late(req);
 
 	req->dispatched = true;
 	http_conn_busy(req->conn);
@@ -266,10 +276,10 @@ dispatch(struct http_request *req)
 		answer_options(req);
 	} else if ((route->flags & HTTP_JSON_BODY) && req->body_len == 0) {
 		http_refuse(req, PROBLEM_BAD_REQUEST, "The body is missing.");
-	} else if (req->deadline_ns <= req->loop->now_ns) {
+	} else if (reason != NULL) {
 		http_reply_problem(req, PROBLEM_SERVICE_UNAVAILABLE,
 			&(struct problem_detail){
-				.reason = "TIMEOUT",
+				.reason = reason,
 				.outcome = "REFUSED",
 				.retry_after_s = 1,
 			});

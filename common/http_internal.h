@@ -82,6 +82,7 @@ struct http_loop {
 	/* http_loop.c: reasons to call MHD_run() in this turn */
 	bool mhd_ready;        /* a socket of it is readable or writable */
 	bool answered;         /* replies wait to be taken by it */
+	bool finishing;        /* `user` is gone: no handler may run */
 	unsigned late;         /* replies queued that a second run writes */
 	size_t n_polled;       /* requests it asks about at every run */
 	int64_t poll_again_ns; /* the latest time of the next run */

@@ -168,6 +168,8 @@ finish(struct http_loop *loop)
 	int64_t deadline_ns = clock_now_ns() + STOP_GRACE_NS;
 
 	http_loop_on_wake(loop, 0);
+	/* Clients may send on until their last answer tells them to close. */
+	loop->finishing = true;
 	if (server->config.stop_loop != NULL)
 		server->config.stop_loop(loop->user);
 	http_request_fail_all(loop);
