@@ -256,6 +256,7 @@ racing_threads_never_share_a_number_or_a_user(void **state)
 	int64_t last_ms = 0;
 
 	load("500");
+	reconnect(); /* the racers want the script there: a step may flush it */
 	for (int i = 0; i < THREADS; i++) {
 		racers[i].random = next_random(&random);
 		pthread_create(&racers[i].thread, NULL, race, &racers[i]);
