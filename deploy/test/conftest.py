@@ -6,12 +6,14 @@ import pytest
 from service import Service
 from stack import DIRECTORY, Stack
 
+SERVERS = ("redis", "postgres", "kafka")
+
 
 @pytest.fixture(scope="session")
 def stack():
     stack = Stack()
     try:
-        stack.start("redis", "postgres", "kafka")
+        stack.start(*SERVERS)
         yield stack
     finally:
         stack.close()
@@ -20,6 +22,7 @@ def stack():
 @pytest.fixture
 def make_service(stack, request):
     """Service(partitions=N); closed at the end of the test."""
+    stack.repair(*SERVERS)
     made = []
     directory = DIRECTORY / "logs" / request.node.name.replace("/", "_")
     directory.mkdir(parents=True, exist_ok=True)
