@@ -252,11 +252,11 @@ api_configure(struct api *api, const struct settings *settings)
 
 /* ---- stop ---- */
 
+/* Not only until nothing is in flight: a client may be sending already. */
 static void
-wait_until_answered(struct http_server *server, int64_t deadline_ns)
+wait_until_drained(struct http_server *server, int64_t deadline_ns)
 {
-	while (http_server_in_flight(server) > 0 &&
-		clock_now_ns() < deadline_ns)
+	while (!http_server_is_drained(server) && clock_now_ns() < deadline_ns)
 		(void)lifecycle_wait(clock_now_ns() + DRAIN_STEP_NS);
 }
 
@@ -308,7 +308,7 @@ api_drain(struct api *api)
 	wait_drain_delay(clock_now_ns() + settings->server_drain_delay_ns);
 	int64_t deadline_ns = clock_now_ns() + timeout_ns;
 	http_server_quiesce(server);
-	wait_until_answered(server, deadline_ns - timeout_ns / FLUSH_SHARE);
+	wait_until_drained(server, deadline_ns - timeout_ns / FLUSH_SHARE);
 	size_t left = http_server_in_flight(server);
 
 	worker_stop(api->worker);

@@ -103,6 +103,9 @@ void http_server_drain(struct http_server *server);
 /* Stop accepting within 200 ms; what is queued until then is still taken. */
 void http_server_quiesce(struct http_server *server);
 
+/* After both: no listener and no connection is left. */
+bool http_server_is_drained(const struct http_server *server);
+
 /* Requests accepted and not yet answered. */
 size_t http_server_in_flight(const struct http_server *server);
 
@@ -110,7 +113,8 @@ size_t http_server_in_flight(const struct http_server *server);
 int64_t http_server_stalled_ns(const struct http_server *server);
 
 /*
- * Ends the threads; what is in flight is answered 503 DRAINING.  Whoever posts
+ * Ends the threads; what is in flight, or came unread, is answered 503
+ * DRAINING.  Whoever posts
  * to the loops or holds requests elsewhere (workers) must have ended before;
  * what they have posted is still run.  NULL is a no-op.
  */

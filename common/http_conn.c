@@ -9,6 +9,8 @@
  * is in order of that moment, and whoever is quiet for longer than idle-timeout
  * is cut, whatever it sends or fails to read meanwhile.  While draining, a
  * second is enough: a busy client gets its Connection: close before that.
+ * What has come by then and was not read yet is read first, once: it may be
+ * a request.
  *
  * Closing.  A socket closed while bytes from the client are unread, or still
  * arrive, answers them with RST, and that can take the reply (413, 400) from
@@ -159,6 +161,28 @@ http_conn_quiet(struct http_conn *conn)
 	conn->quiet_since_ns = conn->loop->now_ns;
 	TAILQ_INSERT_TAIL(&conn->loop->quiet, conn, entry);
 	conn->is_quiet = true;
+	conn->spared = false;
+}
+
+/* Does it wait to be read? */
+static bool
+has_unread(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+static void
+cut_or_spare(struct http_conn *conn)
+{
+	if (!conn->spared && has_unread(conn->fd)) {
+		http_conn_quiet(conn);
+		conn->spared = true;
+		return;
+	}
+	http_conn_busy(conn);
+	(void)shutdown(conn->fd, SHUT_RDWR); /* it sees this and ends */
 }
 
 /* The oldest of those still lingering, once the others have ended. */
@@ -189,13 +213,27 @@ http_conn_tick(struct http_loop *loop)
 	struct http_conn *conn;
 
 	while ((conn = TAILQ_FIRST(&loop->quiet)) != NULL &&
-		conn->quiet_since_ns + limit_ns <= loop->now_ns) {
-		http_conn_busy(conn);
-		(void)shutdown(conn->fd, SHUT_RDWR); /* it sees this and ends */
-	}
+		conn->quiet_since_ns + limit_ns <= loop->now_ns)
+		cut_or_spare(conn);
 	if (conn != NULL && conn->quiet_since_ns + limit_ns < next)
 		next = conn->quiet_since_ns + limit_ns;
 	return next;
+}
+
+void
+http_conn_finish(struct http_loop *loop)
+{
+	const struct http_conn *last = TAILQ_LAST(&loop->quiet, http_conns);
+	struct http_conn *conn = NULL;
+
+	while (conn != last) {
+		conn = TAILQ_FIRST(&loop->quiet);
+		if (conn->has_request)
+			http_conn_quiet(conn);
+		else
+			cut_or_spare(conn);
+		/* either way it is the first no more */
+	}
 }
 
 void

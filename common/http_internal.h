@@ -38,6 +38,7 @@ struct http_server {
 	_Atomic int64_t request_timeout_ns;
 	_Atomic unsigned access_log_sample;
 	_Atomic size_t connections; /* of all loops, for max_connections */
+	_Atomic unsigned listening; /* loops whose listener is open */
 	_Atomic bool draining;
 	_Atomic bool quiescing;
 	_Atomic bool stopping;
@@ -63,8 +64,11 @@ struct http_conn {
 	int64_t quiet_since_ns;
 	int fd;
 	bool is_quiet;
+	bool has_request; /* begun, and its reply not yet written */
+	bool spared; /* since it became quiet: not cut the last time */
 };
 
+TAILQ_HEAD(http_conns, http_conn);
 TAILQ_HEAD(http_requests, http_request);
 
 struct http_loop {
@@ -90,7 +94,7 @@ struct http_loop {
 	int64_t accept_at_ns;   /* 0: accepting, else when to try again */
 	int64_t quiesced_at_ns; /* 0: not yet */
 	/* http_conn.c */
-	TAILQ_HEAD(, http_conn) quiet;       /* by quiet_since_ns */
+	struct http_conns quiet;             /* by quiet_since_ns */
 	TAILQ_HEAD(, http_linger) lingering; /* by age */
 	unsigned n_lingering;
 	/* http_request.c */
@@ -130,6 +134,8 @@ void http_conn_busy(struct http_conn *conn);
 void http_conn_quiet(struct http_conn *conn);
 /* Cuts the overdue; returns when to call it next. */
 int64_t http_conn_tick(struct http_loop *loop);
+/* Cuts those without a request. */
+void http_conn_finish(struct http_loop *loop);
 void http_conn_init(struct http_loop *loop);
 void http_conn_fini(struct http_loop *loop);
 

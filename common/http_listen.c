@@ -348,6 +348,7 @@ quiesce(struct http_loop *loop)
 	http_loop_unwatch(loop, loop->listen_fd);
 	close(loop->listen_fd);
 	loop->listen_fd = -1;
+	atomic_fetch_sub(&loop->server->listening, 1);
 	return INT64_MAX;
 }
 

@@ -157,9 +157,16 @@ start_user(struct http_loop *loop)
 	mutex_unlock(&server->lock);
 }
 
+static bool
+is_finished(const struct http_loop *loop)
+{
+	return atomic_load(&loop->in_flight) == 0 &&
+	       TAILQ_EMPTY(&loop->quiet) && loop->n_lingering == 0;
+}
+
 /*
  * What was posted is run, the user answers what it holds and we what is left;
- * then the replies get out.
+ * then the replies get out, also to requests that nobody had read yet.
  */
 static void
 finish(struct http_loop *loop)
@@ -173,11 +180,11 @@ finish(struct http_loop *loop)
 	if (server->config.stop_loop != NULL)
 		server->config.stop_loop(loop->user);
 	http_request_fail_all(loop);
-	while ((atomic_load(&loop->in_flight) > 0 || loop->n_lingering > 0) &&
-		loop->now_ns < deadline_ns) {
+	do {
+		http_conn_finish(loop);
 		run_mhd(loop);
 		wait_and_dispatch(loop, 1);
-	}
+	} while (!is_finished(loop) && loop->now_ns < deadline_ns);
 }
 
 void *
@@ -260,7 +267,10 @@ http_loop_init(struct http_loop *loop, struct http_server *server,
 		return error_set(
 			err, ERROR_SYSTEM, "libmicrohttpd did not start");
 	int rc = http_listen_open(&server->config, &loop->listen_fd, err);
-	return rc < 0 ? rc : watch_own(loop, err);
+	if (rc < 0)
+		return rc;
+	atomic_fetch_add(&server->listening, 1);
+	return watch_own(loop, err);
 }
 
 static void

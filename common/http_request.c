@@ -53,6 +53,7 @@ http_request_new(struct http_loop *loop, struct http_conn *conn,
 	req->mhd = mhd;
 	req->arrived_ns = clock_now_ns();
 	req->deadline_ns = INT64_MAX;
+	conn->has_request = true;
 	req->path = "";
 	req->refusal = -1;
 	req->arena_at = req->arena;
@@ -196,6 +197,7 @@ http_request_detach(struct http_request *req)
 	http_request_unpoll(req);
 	atomic_fetch_sub_explicit(
 		&req->loop->in_flight, 1, memory_order_relaxed);
+	req->conn->has_request = false;
 	req->mhd = NULL;
 	req->conn = NULL;
 	req->path = "";

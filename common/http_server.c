@@ -177,6 +177,14 @@ http_server_quiesce(struct http_server *server)
 	set_and_wake(server, &server->quiescing);
 }
 
+bool
+http_server_is_drained(const struct http_server *server)
+{
+	/* In this order: who accepts one counts it before he is done. */
+	return atomic_load(&server->listening) == 0 &&
+	       atomic_load(&server->connections) == 0;
+}
+
 size_t
 http_server_in_flight(const struct http_server *server)
 {

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -211,6 +212,105 @@ stopping_answers_what_is_left(void **state UNUSED)
 	client_close(&half);
 }
 
+static struct http_config
+one_loop(void)
+{
+	struct http_config config = app_config();
+
+	config.threads = 1;
+	config.request_timeout_ns = 10 * NS_PER_S;
+	return config;
+}
+
+static struct client late;
+static _Atomic int64_t send_at_ns; /* 0: not */
+
+/* After a turn has read what there was, before the next looks whom to cut. */
+static void
+send_when_due(void *user UNUSED)
+{
+	int64_t at_ns = atomic_load(&send_at_ns);
+
+	if (at_ns == 0 || clock_now_ns() < at_ns)
+		return;
+	atomic_store(&send_at_ns, 0);
+	client_get(&late, "/hello");
+}
+
+static void
+a_request_that_meets_the_cut_is_answered(void **state UNUSED)
+{
+	struct app app;
+	struct client_reply reply;
+
+	struct http_config config = one_loop();
+	config.turn = send_when_due;
+	app_start(&app, config);
+	client_open(&late, app.port);
+	int64_t before_ns = clock_now_ns();
+	client_get(&late, "/hello");
+	assert_true(client_read(&late, &reply));
+	/* quiet since then, so cut a second later: after this turn */
+	atomic_store(&send_at_ns, before_ns + NS_PER_S);
+	http_server_drain(app.server);
+	assert_true(client_read(&late, &reply));
+	assert_string_equal(reply.body, "hello");
+	assert_true(client_sees_end(&late, 1000));
+	client_close(&late);
+	app_stop(&app);
+}
+
+static void
+send_while_stopping(void *user)
+{
+	client_get(&late, "/hello");
+	free(user);
+}
+
+static void
+stopping_answers_what_came_unread(void **state UNUSED)
+{
+	struct app app;
+	struct client_reply reply;
+	pthread_t thread;
+
+	struct http_config config = one_loop();
+	config.stop_loop = send_while_stopping;
+	app_start(&app, config);
+	client_open(&late, app.port);
+	client_get(&late, "/hello");
+	assert_true(client_read(&late, &reply));
+	pthread_create(&thread, NULL, stop_server, &app);
+	assert_true(client_read(&late, &reply));
+	assert_int_equal(reply.status, 503);
+	assert_non_null(strstr(reply.body, "\"reason\":\"DRAINING\""));
+	pthread_join(thread, NULL);
+	client_close(&late);
+}
+
+static void
+a_server_is_drained_when_the_last_connection_is_gone(void **state UNUSED)
+{
+	struct app app;
+	struct client client;
+	struct client_reply reply;
+
+	app_start(&app, app_config());
+	client_open(&client, app.port);
+	client_get(&client, "/hello");
+	assert_true(client_read(&client, &reply));
+	http_server_drain(app.server);
+	http_server_quiesce(app.server);
+	assert_false(http_server_is_drained(app.server));
+	client_get(&client, "/hello"); /* its last answer */
+	assert_true(client_read(&client, &reply));
+	assert_true(client_sees_end(&client, 1000));
+	client_close(&client);
+	while (!http_server_is_drained(app.server))
+		client_pause(1);
+	app_stop(&app);
+}
+
 int
 main(void)
 {
@@ -220,6 +320,10 @@ main(void)
 		cmocka_unit_test(closing_the_listener_takes_what_is_queued),
 		cmocka_unit_test(a_closing_listener_takes_no_more),
 		cmocka_unit_test(stopping_answers_what_is_left),
+		cmocka_unit_test(a_request_that_meets_the_cut_is_answered),
+		cmocka_unit_test(stopping_answers_what_came_unread),
+		cmocka_unit_test(
+			a_server_is_drained_when_the_last_connection_is_gone),
 	};
 
 	return cmocka_run_group_tests_name("http_drain", tests, NULL, NULL);

@@ -3,8 +3,6 @@
 
 from collections import Counter
 
-import pytest
-
 from service import wait_for
 from web import Load
 
@@ -34,9 +32,6 @@ def test_an_api_that_stops_answers_everyone_it_let_in(service):
     service.check(event, 100000, answers)
 
 
-# Long, because it does not hold yet: with no drain delay at all, a kept-alive
-# connection whose next request lies unread in its socket is cut at the end.
-@pytest.mark.long
 def test_a_stopped_api_refuses_connections_but_breaks_none(service):
     api = service.api(server__drain_delay="200ms")
     service.consumer()
