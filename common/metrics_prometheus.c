@@ -5,8 +5,8 @@
  */
 #include "common/metrics.h"
 #include "common/metrics_series.h"
+#include "common/text.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio_ext.h>
 
@@ -21,6 +21,13 @@ struct group {
 	size_t count;
 };
 
+/* Thousands of lines a scrape: nothing here parses a format. */
+static void
+put(FILE *out, const char *text)
+{
+	(void)fputs_unlocked(text, out);
+}
+
 /* The shortest digits that read back as the same number, "49.0" as Java. */
 static const char *
 format_double(double value, char buf[NUMBER_SIZE])
@@ -30,7 +37,7 @@ format_double(double value, char buf[NUMBER_SIZE])
 	if (isinf(value))
 		return value > 0 ? "+Inf" : "-Inf";
 	if (fabs(value) < 1e15 && value == floor(value)) {
-		(void)snprintf(buf, NUMBER_SIZE, "%.1f", value);
+		memcpy(text_put_int(buf, (int64_t)value), ".0", sizeof(".0"));
 		return buf;
 	}
 	for (int digits = 15; digits <= 17; digits++) {
@@ -45,11 +52,21 @@ format_double(double value, char buf[NUMBER_SIZE])
 static const char *
 format_seconds(int64_t ns, char buf[NUMBER_SIZE])
 {
-	int len = snprintf(buf, NUMBER_SIZE, "%" PRId64 ".%09" PRId64,
-		ns / 1000000000, ns % 1000000000);
+	char *end = text_put_int(buf, ns / 1000000000);
 
-	while (buf[len - 1] == '0' && buf[len - 2] != '.')
-		buf[--len] = '\0';
+	*end++ = '.';
+	for (int64_t digit = 100000000; digit > 0; digit /= 10)
+		*end++ = (char)('0' + ns / digit % 10);
+	while (end[-1] == '0' && end[-2] != '.')
+		end--;
+	*end = '\0';
+	return buf;
+}
+
+static const char *
+format_count(uint64_t count, char buf[NUMBER_SIZE])
+{
+	*text_put_int(buf, (int64_t)count) = '\0';
 	return buf;
 }
 
@@ -62,11 +79,16 @@ put_sample(FILE *out, const struct group *group, const char *suffix,
 {
 	const char *labels = sample->id->labels;
 
-	if (labels[0] == '\0')
-		(void)fprintf(out, "%s%s %s\n", group->name, suffix, value);
-	else
-		(void)fprintf(out, "%s%s{%s} %s\n", group->name, suffix, labels,
-			value);
+	put(out, group->name);
+	put(out, suffix);
+	if (labels[0] != '\0') {
+		put(out, "{");
+		put(out, labels);
+		put(out, "}");
+	}
+	put(out, " ");
+	put(out, value);
+	put(out, "\n");
 }
 
 static void
@@ -74,9 +96,16 @@ put_bucket(FILE *out, const struct group *group,
 	const struct metrics_sample *sample, const char *le, uint64_t count)
 {
 	const char *labels = sample->id->labels;
+	char number[NUMBER_SIZE];
 
-	(void)fprintf(out, "%s_bucket{%s%sle=\"%s\"} %" PRIu64 "\n",
-		group->name, labels, labels[0] != '\0' ? "," : "", le, count);
+	put(out, group->name);
+	put(out, "_bucket{");
+	put(out, labels);
+	put(out, labels[0] != '\0' ? ",le=\"" : "le=\"");
+	put(out, le);
+	put(out, "\"} ");
+	put(out, format_count(count, number));
+	put(out, "\n");
 }
 
 static void
@@ -93,8 +122,8 @@ put_timer(FILE *out, const struct group *group,
 	}
 	if (group->family->histogram)
 		put_bucket(out, group, sample, "+Inf", timer->count);
-	(void)snprintf(number, sizeof(number), "%" PRIu64, timer->count);
-	put_sample(out, group, "_count", sample, number);
+	put_sample(out, group, "_count", sample,
+		format_count(timer->count, number));
 	put_sample(out, group, "_sum", sample,
 		format_seconds(timer->sum_ns, number));
 }
