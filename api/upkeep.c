@@ -3,6 +3,7 @@
 
 #include "api/event_loader.h"
 #include "api/event_store.h"
+#include "api/event_watch.h"
 #include "api/rebuild.h"
 #include "api/rebuild_store.h"
 #include "api/restart_check.h"
@@ -11,43 +12,25 @@
 #include "common/error.h"
 #include "common/lifecycle.h"
 #include "common/log.h"
-#include "common/metrics.h"
 #include "common/pg.h"
 #include "common/redis.h"
 #include "common/schema.h"
 #include "common/sync.h"
 
-#include <hiredis/hiredis.h>
 #include <inttypes.h>
-#include <stdatomic.h>
-#include <sys/param.h>
 
 /* A restarted Redis is closed to requests until it has been looked at. */
 #define TICK_NS (200 * NS_PER_MS)
-#define OUTBOXES_EVERY_NS (1 * NS_PER_S)
+#define LOOK_EVERY_NS (1 * NS_PER_S)
 #define PUBLISH_EVERY_NS (5 * NS_PER_S)
 #define STEP_TIMEOUT_NS (5 * NS_PER_S)
 #define CHECK_TIMEOUT_NS (30 * NS_PER_S)
 #define MIGRATION_TIMEOUT_NS (60 * NS_PER_S)
 
-static const struct metric_family pending_family METRIC_FAMILY = {
-	.name = "coupon.outbox.pending",
-	.kind = METRIC_GAUGE,
-	.description = "Accepted requests that wait for Kafka's "
-		       "acknowledgement, as last seen.",
-};
-static const struct metric_family oldest_family METRIC_FAMILY = {
-	.name = "coupon.outbox.oldest",
-	.kind = METRIC_GAUGE,
-	.base_unit = "seconds",
-	.description = "Age of the oldest of them, as last seen.",
-};
-
 struct upkeep {
 	struct upkeep_config config;
 	pthread_t thread;
-	_Atomic int64_t pending;
-	_Atomic int64_t oldest_ms; /* age */
+	struct event_watch *events;
 	struct mutex lock;
 	struct cond changed; /* with lock: stopping */
 	struct locked {      /* only through locked() */
@@ -61,7 +44,7 @@ struct upkeep {
 	bool migrated;
 	bool complained; /* said why not, once */
 	int64_t next_publish_ns;
-	int64_t next_outboxes_ns;
+	int64_t next_look_ns;
 	uint64_t *generations; /* of each shard's server, when last checked */
 };
 
@@ -221,101 +204,7 @@ publish(struct upkeep *upkeep, struct error *err)
 	return rc;
 }
 
-/* ---- outboxes ---- */
-
-static int
-read_index(struct pool *pool, struct redisReply **ret, struct error *err)
-{
-	int64_t deadline_ns = clock_now_ns() + STEP_TIMEOUT_NS;
-	struct pool_entry *entry;
-	int rc = pool_acquire(pool, "upkeep", deadline_ns, &entry, err);
-
-	if (rc != 0)
-		return rc;
-	rc = redis_callf(entry->resource, deadline_ns, ret, err,
-		"SMEMBERS " EVENTS_INDEX_KEY);
-	pool_release(pool, &entry, redis_verdict(rc));
-	return rc;
-}
-
-struct outbox_sum {
-	int64_t pending;
-	int64_t oldest_ms; /* age */
-};
-
-static int
-add_shard(struct upkeep *upkeep, struct pool *pool, struct outbox_sum *sum,
-	struct error *err)
-{
-	struct redisReply *ids;
-	int rc = read_index(pool, &ids, err);
-
-	if (rc != 0)
-		return rc;
-	for (size_t i = 0; rc == 0 && i < ids->elements; i++) {
-		struct event_figures figures;
-		rc = event_figures_read(upkeep->config.loader,
-			strtoll(ids->element[i]->str, NULL, 10),
-			clock_now_ns() + STEP_TIMEOUT_NS, &figures, err);
-		if (rc != 0 || figures.pending == 0)
-			continue;
-		sum->pending += figures.pending;
-		sum->oldest_ms =
-			MAX(sum->oldest_ms, figures.now_ms - figures.oldest_ms);
-	}
-	freeReplyObject(ids);
-	return rc;
-}
-
-/* What cannot be seen now keeps its last value. */
-static int
-look_at_outboxes(struct upkeep *upkeep, struct error *err)
-{
-	struct redis_shards *shards = upkeep->config.loader->shards;
-	struct outbox_sum sum = { 0 };
-
-	for (size_t i = 0; i < redis_shards_count(shards); i++) {
-		int rc = add_shard(
-			upkeep, redis_shards_pool_at(shards, i), &sum, err);
-		if (rc != 0)
-			return rc;
-	}
-	atomic_store(&upkeep->pending, sum.pending);
-	atomic_store(&upkeep->oldest_ms, sum.oldest_ms);
-	return 0;
-}
-
-static void
-collect(void *arg, struct metrics_sink *sink)
-{
-	struct upkeep *upkeep = arg;
-
-	metrics_emit(sink, &pending_family, METRIC_NO_TAGS,
-		(double)atomic_load(&upkeep->pending));
-	metrics_emit(sink, &oldest_family, METRIC_NO_TAGS,
-		(double)atomic_load(&upkeep->oldest_ms) / 1000);
-}
-
 /* ---- restarts of Redis ---- */
-
-/* The events that this shard's index names; free() *ret. */
-static int
-read_ids(struct pool *pool, int64_t **ret, size_t *ret_n, struct error *err)
-{
-	struct redisReply *ids;
-	int rc = read_index(pool, &ids, err);
-
-	if (rc != 0)
-		return rc;
-	*ret = calloc(ids->elements + 1, sizeof(**ret));
-	if (*ret == NULL)
-		abort(); /* as little memory as this: start over */
-	*ret_n = ids->elements;
-	for (size_t i = 0; i < ids->elements; i++)
-		(*ret)[i] = strtoll(ids->element[i]->str, NULL, 10);
-	freeReplyObject(ids);
-	return 0;
-}
 
 static int
 check_shard(struct upkeep *upkeep, struct pool *pool, struct error *err)
@@ -329,7 +218,7 @@ check_shard(struct upkeep *upkeep, struct pool *pool, struct error *err)
 	};
 	int64_t *ids;
 	size_t n;
-	int rc = read_ids(pool, &ids, &n, err);
+	int rc = event_watch_index(pool, &ids, &n, err);
 
 	if (rc != 0)
 		return rc;
@@ -367,16 +256,16 @@ check_restarts(struct upkeep *upkeep)
 /* ---- the thread ---- */
 
 static void
-tend_outboxes(struct upkeep *upkeep)
+look_at_events(struct upkeep *upkeep)
 {
 	struct error err;
 
-	if (clock_now_ns() < upkeep->next_outboxes_ns)
+	if (clock_now_ns() < upkeep->next_look_ns)
 		return;
-	upkeep->next_outboxes_ns = clock_now_ns() + OUTBOXES_EVERY_NS;
-	if (look_at_outboxes(upkeep, &err) == 0)
+	upkeep->next_look_ns = clock_now_ns() + LOOK_EVERY_NS;
+	if (event_watch_look(upkeep->events, &err) == 0)
 		return;
-	LOG_DEBUG("outboxes not read", LOG_ERR(&err));
+	LOG_DEBUG("events not looked at", LOG_ERR(&err));
 	note(upkeep->error, &err);
 }
 
@@ -389,7 +278,7 @@ tick(struct upkeep *upkeep)
 		migrate(upkeep);
 	if (upkeep->migrated)
 		check_restarts(upkeep);
-	tend_outboxes(upkeep);
+	look_at_events(upkeep);
 	if (!upkeep->migrated || clock_now_ns() < upkeep->next_publish_ns)
 		return;
 	upkeep->next_publish_ns = clock_now_ns() + PUBLISH_EVERY_NS;
@@ -462,7 +351,7 @@ upkeep_start(const struct upkeep_config *config)
 		redis_shards_count(config->loader->shards) * sizeof(uint64_t));
 	mutex_init(&upkeep->lock);
 	cond_init(&upkeep->changed);
-	metrics_collector(config->metrics, collect, upkeep);
+	upkeep->events = event_watch_new(config->loader, config->metrics);
 	sync_must(pthread_create(&upkeep->thread, NULL, upkeep_thread, upkeep));
 	return upkeep;
 }
@@ -477,7 +366,7 @@ upkeep_stop(struct upkeep *upkeep)
 	cond_signal(&upkeep->changed);
 	mutex_unlock(&upkeep->lock);
 	sync_must(pthread_join(upkeep->thread, NULL));
-	metrics_collector_remove(upkeep->config.metrics, collect, upkeep);
+	event_watch_free(upkeep->events);
 	cond_fini(&upkeep->changed);
 	mutex_fini(&upkeep->lock);
 	free(upkeep->generations);
@@ -494,6 +383,5 @@ upkeep_status(struct upkeep *upkeep, struct upkeep_status *ret)
 	mutex_unlock(&upkeep->lock);
 	ret->interval_ns = TICK_NS;
 	ret->last_pass_age_ns = at_ns == 0 ? -1 : clock_now_ns() - at_ns;
-	ret->pending = atomic_load(&upkeep->pending);
-	ret->oldest_ms = atomic_load(&upkeep->oldest_ms);
+	event_watch_outboxes(upkeep->events, &ret->pending, &ret->oldest_ms);
 }

@@ -8,7 +8,7 @@
  *    have those rebuilt that Redis lacks or that stay fenced though nobody
  *    rebuilds them (one api does it, under an advisory lock);
  *  - after a restart of Redis, see whether its numbers are still the newest;
- *  - look at the outboxes, for coupon.outbox.pending and .oldest.
+ *  - look at the events, for coupon.outbox.* and coupon.event.*.
  *
  * The owner starts and stops it.
  */
