@@ -2,6 +2,7 @@
 #include "api/api_health.h"
 
 #include "api/api.h"
+#include "api/levers.h"
 #include "api/producer.h"
 #include "common/actuator.h"
 #include "common/clock.h"
@@ -108,6 +109,8 @@ api_health_register(struct api *api)
 	actuator_health(api->actuator, "redis", redis_health, api);
 	actuator_health(api->actuator, "db", db_health, api);
 	actuator_health(api->actuator, "kafka", kafka_health, api);
+	actuator_health(
+		api->actuator, "circuitBreakers", levers_breaker_health, api);
 	actuator_liveness(api->actuator, liveness, api);
 	actuator_readiness(api->actuator, readiness, api);
 }

@@ -58,7 +58,7 @@ percent_json(double percent)
 }
 
 static json_t *
-breaker_json(const struct breaker_snapshot *s, const struct settings *settings)
+snapshot_json(const struct breaker_snapshot *s, const struct settings *settings)
 {
 	char state[STATE_SIZE];
 
@@ -80,17 +80,56 @@ breaker_json(const struct breaker_snapshot *s, const struct settings *settings)
 		(json_int_t)s->late_results);
 }
 
-static void
-get_breakers(struct http_request *req)
+static json_t *
+breaker_json(struct api *api, enum breaker_state *ret_state)
 {
-	struct api *api = api_of(req);
 	struct breaker_snapshot snapshot;
 
 	breaker_snapshot(
 		admission_breaker(api->admission), clock_now_ns(), &snapshot);
+	*ret_state = snapshot.state;
+	return snapshot_json(&snapshot, api_settings(api));
+}
+
+static void
+get_breakers(struct http_request *req)
+{
+	enum breaker_state state;
+	json_t *json = breaker_json(api_of(req), &state);
+
 	actuator_reply(req, 200,
-		json_pack("{s:{s:o}}", "circuitBreakers", NAME,
-			breaker_json(&snapshot, api_settings(api))));
+		json_pack("{s:{s:o}}", "circuitBreakers", NAME, json));
+}
+
+/* Resilience4j's words.  That they count for nothing in the whole is its
+ * rule too: an open breaker does its work. */
+static const char *
+health_text(enum breaker_state state)
+{
+	switch (state) {
+	case BREAKER_CLOSED:
+		return "UP";
+	case BREAKER_OPEN:
+	case BREAKER_FORCED_OPEN:
+		return "CIRCUIT_OPEN";
+	case BREAKER_HALF_OPEN:
+		return "CIRCUIT_HALF_OPEN";
+	case BREAKER_DISABLED:
+		break;
+	}
+	return "UNKNOWN";
+}
+
+enum health
+levers_breaker_health(void *arg, struct json_t *details)
+{
+	enum breaker_state state;
+	json_t *json = breaker_json(arg, &state);
+
+	(void)json_object_set_new(details, NAME,
+		json_pack("{s:s, s:o}", "status", health_text(state), "details",
+			json));
+	return state == BREAKER_CLOSED ? HEALTH_UP : HEALTH_UNKNOWN;
 }
 
 /* ---- POST /actuator/circuitbreakers/{name} ---- */

@@ -7,6 +7,7 @@
 #ifndef API_LEVERS_H
 #define API_LEVERS_H
 
+#include "common/actuator.h"
 #include "common/http.h"
 
 #include <stddef.h>
@@ -15,6 +16,9 @@ struct api;
 
 extern const struct http_route levers_routes[];
 extern const size_t levers_n_routes;
+
+/* The component circuitBreakers; `arg` is the api.  A health_fn. */
+enum health levers_breaker_health(void *arg, struct json_t *details);
 
 /* Pools and background threads are running, the servers not yet. */
 void levers_register(struct api *api);

@@ -6,6 +6,8 @@
 #include "api/api.h"
 #include "api/levers.h"
 #include "api/rebuild.h"
+#include "api/reconcile.h"
+#include "api/reconcile_report.h"
 #include "api/relay.h"
 #include "api/upkeep.h"
 #include "common/actuator.h"
@@ -79,6 +81,23 @@ rebuild_task(void *arg, struct actuator_task *ret, json_t *details)
 				    : json_null());
 }
 
+/* One api does it for all. */
+static void
+reconcile_task(void *arg, struct actuator_task *ret, json_t *details)
+{
+	struct api *api = arg;
+	struct reconcile_status status;
+
+	reconcile_status(api->reconcile, &status);
+	ret->interval_ns = status.interval_ns;
+	ret->last_age_ns = status.last_pass_age_ns;
+	ret->last_took_ns = status.last_pass_took_ns;
+	(void)snprintf(ret->error, sizeof(ret->error), "%s", status.error);
+	(void)json_object_set_new(details, "mine", json_boolean(status.mine));
+	set_count(details, "violations", status.violations);
+	set_count(details, "restored", status.restored);
+}
+
 void
 levers_register(struct api *api)
 {
@@ -91,4 +110,5 @@ levers_register(struct api *api)
 	actuator_task(api->actuator, "relay", relay_task, api);
 	actuator_task(api->actuator, "upkeep", upkeep_task, api);
 	actuator_task(api->actuator, "rebuild", rebuild_task, api);
+	actuator_task(api->actuator, "reconcile", reconcile_task, api);
 }

@@ -29,6 +29,7 @@
 #include "api/rebuild.h"
 #include "api/rebuild_store.h"
 #include "api/reconcile_memo.h"
+#include "api/reconcile_report.h"
 #include "api/reconcile_restore.h"
 #include "api/scripts.h"
 #include "common/clock.h"
@@ -36,7 +37,6 @@
 #include "common/error.h"
 #include "common/lifecycle.h"
 #include "common/log.h"
-#include "common/metrics.h"
 #include "common/pg.h"
 #include "common/schema.h"
 #include "common/sync.h"
@@ -57,40 +57,9 @@
 #define REST_WRONG 4
 #define BACKLOG_MAX INT64_C(200000)
 
-/* clang-format off */
-static const struct metric_family runs_family METRIC_FAMILY = {
-	.name = "coupon.reconcile",
-	.kind = METRIC_TIMER,
-	.description = "Passes of the comparison of Redis, Kafka and "
-		       "PostgreSQL, by outcome.",
-	.tags = "outcome",
-};
-static const struct metric_family age_family METRIC_FAMILY = {
-	.name = "coupon.reconcile.age",
-	.kind = METRIC_GAUGE,
-	.base_unit = "seconds",
-	.description = "Time since this process ended a pass, or found that "
-		       "another api does them.",
-};
-static const struct metric_family violations_family METRIC_FAMILY = {
-	.name = "coupon.reconcile.violations",
-	.kind = METRIC_GAUGE,
-	.description = "Violations that the events show, as last seen.",
-	.tags = "violation",
-};
-static const struct metric_family restored_family METRIC_FAMILY = {
-	.name = "coupon.reconcile.restored",
-	.kind = METRIC_COUNTER,
-	.description = "Lost requests put back into the outbox.",
-};
-/* clang-format on */
-
 struct reconcile {
 	struct reconcile_config config;
-	struct timer *timers[2]; /* failed, done */
-	struct counter *restored;
-	_Atomic uint64_t violations[AUDIT_N_VIOLATIONS];
-	_Atomic int64_t passed_at_ns;
+	struct reconcile_report report;
 	pthread_t thread;
 	struct mutex lock;
 	struct cond changed; /* with lock: stopping */
@@ -172,7 +141,7 @@ act(struct reconcile *reconcile, struct reconcile_memo *memo,
 	if (reconcile_restore(&restore, findings, &restored, &err) != 0)
 		LOG_WARN("lost requests not sent again yet",
 			LOG_INT("coupon", memo->coupon_id), LOG_ERR(&err));
-	counter_add(reconcile->restored, (uint64_t)restored);
+	reconcile_report_restored(&reconcile->report, (uint64_t)restored);
 	if (restored > 0)
 		LOG_WARN("requests that Kafka lost are sent again",
 			LOG_INT("coupon", memo->coupon_id),
@@ -410,9 +379,7 @@ publish(struct reconcile *reconcile)
 		memo != NULL; memo = memo->hh.next)
 		for (size_t i = 0; i < AUDIT_N_VIOLATIONS; i++)
 			sums[i] += memo->counts[i];
-	for (size_t i = 0; i < AUDIT_N_VIOLATIONS; i++)
-		atomic_store(&reconcile->violations[i], sums[i]);
-	atomic_store(&reconcile->passed_at_ns, clock_now_ns());
+	reconcile_report_violations(&reconcile->report, sums);
 }
 
 static void
@@ -427,28 +394,11 @@ pass(struct reconcile *reconcile)
 		reconcile_memos_fini(&reconcile->memos);
 	if (rc == 0)
 		publish(reconcile);
-	if (rc != 0 || mine)
-		timer_record(
-			reconcile->timers[rc == 0], clock_now_ns() - begun_ns);
+	reconcile_report_pass(&reconcile->report, clock_now_ns() - begun_ns,
+		mine, rc == 0 ? NULL : &err);
 	if (rc != 0 && rc != -ERROR_CLOSED)
 		LOG_WARN("Redis, Kafka and PostgreSQL not compared",
 			LOG_ERR(&err));
-}
-
-static void
-collect(void *arg, struct metrics_sink *sink)
-{
-	struct reconcile *reconcile = arg;
-	int64_t age_ns = clock_now_ns() - atomic_load(&reconcile->passed_at_ns);
-
-	metrics_emit(sink, &age_family, METRIC_NO_TAGS,
-		(double)age_ns / (double)NS_PER_S);
-	for (size_t i = 0; i < AUDIT_N_VIOLATIONS; i++)
-		metrics_emit(sink, &violations_family,
-			METRIC_TAGS({ "violation",
-				audit_violation_name(
-					(enum audit_violation)i) }),
-			(double)atomic_load(&reconcile->violations[i]));
 }
 
 static void *
@@ -470,16 +420,9 @@ reconcile_start(const struct reconcile_config *config)
 	if (reconcile == NULL)
 		abort();
 	reconcile->config = *config;
-	atomic_init(&reconcile->passed_at_ns, clock_now_ns());
-	for (size_t done = 0; done < 2; done++)
-		reconcile->timers[done] = metrics_timer(config->metrics,
-			&runs_family,
-			METRIC_TAGS({ "outcome", done ? "done" : "failed" }));
-	reconcile->restored = metrics_counter(
-		config->metrics, &restored_family, METRIC_NO_TAGS);
+	reconcile_report_init(&reconcile->report, config->metrics);
 	mutex_init(&reconcile->lock);
 	cond_init(&reconcile->changed);
-	metrics_collector(config->metrics, collect, reconcile);
 	sync_must(pthread_create(
 		&reconcile->thread, NULL, reconcile_main, reconcile));
 	return reconcile;
@@ -495,10 +438,17 @@ reconcile_stop(struct reconcile *reconcile)
 	cond_signal(&reconcile->changed);
 	mutex_unlock(&reconcile->lock);
 	sync_must(pthread_join(reconcile->thread, NULL));
-	metrics_collector_remove(reconcile->config.metrics, collect, reconcile);
+	reconcile_report_fini(&reconcile->report);
 	reconcile_memos_fini(&reconcile->memos);
 	free(reconcile->offsets.items);
 	cond_fini(&reconcile->changed);
 	mutex_fini(&reconcile->lock);
 	free(reconcile);
+}
+
+void
+reconcile_status(struct reconcile *reconcile, struct reconcile_status *ret)
+{
+	reconcile_report_read(&reconcile->report, ret);
+	ret->interval_ns = PASS_EVERY_NS;
 }

@@ -5,7 +5,7 @@
  * acknowledged them are sent again, an event that is at odds is rebuilt.
  *
  * A thread of its own: a big event takes seconds.  The owner starts and
- * stops it; nothing else is to be called.
+ * stops it.
  */
 #ifndef API_RECONCILE_H
 #define API_RECONCILE_H
@@ -14,6 +14,7 @@ struct metrics;
 struct pg_pools;
 struct rebuild;
 struct reconcile;
+struct reconcile_status; /* api/reconcile_report.h */
 struct redis_shards;
 struct settings;
 
@@ -28,5 +29,9 @@ struct reconcile_config {
 /* Aborts when out of memory or threads: this is start-up. */
 struct reconcile *reconcile_start(const struct reconcile_config *config);
 void reconcile_stop(struct reconcile *reconcile); /* NULL ok */
+
+/* For operators; any thread. */
+void reconcile_status(
+	struct reconcile *reconcile, struct reconcile_status *ret);
 
 #endif
