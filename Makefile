@@ -144,10 +144,13 @@ $(BINS) $(BENCHES):
 # The commit /actuator/info names: a new one relinks the programs only.
 $(O)/commit: FORCE
 	@mkdir -p $(@D)
-	@id=$$(git rev-parse --short HEAD 2>/dev/null); \
+	@id="$$(git log -1 --format='%h %cI' 2>/dev/null)"; \
+	  id="$$id $$(git rev-parse --abbrev-ref HEAD 2>/dev/null)"; \
 	  echo "$$id" | cmp -s - $@ || echo "$$id" > $@
 $(O)/commit.o: $(O)/commit $(O)/flags
-	@echo "const char build_commit[] = \"$$(cat $<)\";" | \
+	@read -r id time branch < $<; for word in commit=$$id \
+	  commit_time=$$time branch=$$branch; do echo \
+	  "const char build_$${word%%=*}[] = \"$${word#*=}\";"; done | \
 	  $(CC) $(cflags_$(BUILD)) -x c -c -o $@ -
 
 $(COMMON):   $(call obj,$(common_SRC))

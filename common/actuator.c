@@ -2,6 +2,8 @@
 #include "common/actuator.h"
 
 #include "common/actuator_internal.h"
+#include "common/metrics.h"
+#include "common/reload.h"
 
 #include <jansson.h>
 
@@ -23,6 +25,7 @@ const struct http_route actuator_routes[] = {
 	GET("/loggers/{name}", actuator_get_logger),
 	POST("/loggers/{name}", actuator_post_logger, HTTP_JSON_BODY),
 	GET("/configprops", actuator_get_configprops),
+	GET("/configprops/{prefix}", actuator_get_configprops_of),
 	POST("/refresh", actuator_post_refresh, 0),
 	GET("/threaddump", actuator_get_threads),
 	GET("/scheduledtasks", actuator_get_tasks),
@@ -52,6 +55,9 @@ actuator_new(
 void
 actuator_free(struct actuator *actuator)
 {
+	if (actuator != NULL && actuator->reload != NULL)
+		metrics_collector_remove(
+			actuator->metrics, reload_collect, actuator->reload);
 	free(actuator);
 }
 

@@ -18,6 +18,8 @@
 
 /* Linked into the daemons by the Makefile; tests do without. */
 extern const char build_commit[] __attribute__((weak));
+extern const char build_commit_time[] __attribute__((weak));
+extern const char build_branch[] __attribute__((weak));
 
 /* 150016 -> "15.16" */
 static json_t *
@@ -81,7 +83,9 @@ actuator_get_info(struct http_request *req)
 
 	if (build_commit != NULL && build_commit[0] != '\0')
 		(void)json_object_set_new(json, "git",
-			json_pack("{s:{s:s}}", "commit", "id", build_commit));
+			json_pack("{s:s, s:{s:s, s:s}}", "branch", build_branch,
+				"commit", "id", build_commit, "time",
+				build_commit_time));
 	(void)json_object_set_new(json, "libraries", libraries_json());
 	(void)json_object_set_new(json, "os", os_json());
 	(void)json_object_set_new(json, "process", process_json());

@@ -67,6 +67,7 @@ void actuator_get_logger(struct http_request *req);
 void actuator_post_logger(struct http_request *req);
 void actuator_post_refresh(struct http_request *req);
 void actuator_get_configprops(struct http_request *req);
+void actuator_get_configprops_of(struct http_request *req);
 void actuator_get_pools(struct http_request *req);
 void actuator_get_pool(struct http_request *req);
 void actuator_post_pool(struct http_request *req);

@@ -1,17 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * actuator_threads - /actuator/threaddump: every thread of the process, what
- * it does, in which system call it waits, how much CPU it has used.
+ * it does, what it waits on, how much CPU it has used.
  *
  * From /proc/self/task, which never blocks.  A thread that ends meanwhile is
  * left out.
+ *
+ * What it waits on is in the arguments of its system call: a descriptor, whose
+ * peer or name is shown; or a futex, which glibc waits on in one way for a
+ * mutex (whose owner stands in it) and in another for a condition.
  */
 #include "common/actuator_internal.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sys/param.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 /* What the kernel says of one thread. */
 struct thread {
@@ -21,6 +31,10 @@ struct thread {
 	int priority;
 	long long cpu_ticks; /* in user and system mode */
 	char waits_in[32];   /* "futex"; "" while it runs */
+	char waits_on[128];  /* "127.0.0.1:6379"; "" when it is not known */
+	bool blocked;        /* by a mutex */
+	int lock_owner;      /* of it; 0: not known */
+	bool for_a_time;     /* a condition, or until it is over */
 	long long waited, preempted;
 };
 
@@ -71,54 +85,117 @@ parse_stat(char *text, struct thread *thread)
 	return true;
 }
 
+/* ---- what it waits on ---- */
+
+/* "socket:[1234]" says less than who is at its other end. */
+static bool
+name_peer(int fd, char *buf, size_t size)
+{
+	struct sockaddr_in peer;
+	socklen_t len = sizeof(peer);
+	char address[INET_ADDRSTRLEN];
+
+	if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0 ||
+		peer.sin_family != AF_INET)
+		return false;
+	(void)inet_ntop(AF_INET, &peer.sin_addr, address, sizeof(address));
+	(void)snprintf(buf, size, "%s:%u", address, ntohs(peer.sin_port));
+	return true;
+}
+
+static void
+wait_on_descriptor(struct thread *thread, const unsigned long args[])
+{
+	int fd = (int)args[0];
+	char path[64];
+
+	if (name_peer(fd, thread->waits_on, sizeof(thread->waits_on)))
+		return;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ssize_t len =
+		readlink(path, thread->waits_on, sizeof(thread->waits_on) - 1);
+	thread->waits_on[MAX(len, 0)] = '\0';
+}
+
+/* The mutex may be gone by now: asked of the kernel, which just says so. */
+static void
+wait_on_futex(struct thread *thread, const unsigned long args[])
+{
+	pthread_mutex_t mutex;
+	struct iovec to = { &mutex, sizeof(mutex) };
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): that is what it is */
+	struct iovec from = { (void *)args[0], sizeof(mutex) };
+
+	thread->blocked = ((int)args[1] & FUTEX_CMD_MASK) == FUTEX_WAIT;
+	thread->for_a_time = args[3] != 0;
+	(void)snprintf(thread->waits_on, sizeof(thread->waits_on), "%s %#lx",
+		thread->blocked ? "mutex" : "condition", args[0]);
+	if (thread->blocked && process_vm_readv(getpid(), &to, 1, &from, 1,
+				       0) == (ssize_t)sizeof(mutex))
+		thread->lock_owner = mutex.__data.__owner;
+}
+
+static void
+wait_for_time(struct thread *thread, const unsigned long args[] UNUSED)
+{
+	thread->for_a_time = true;
+}
+
 static const struct {
 	long number;
 	const char *name;
+	void (*explain)(struct thread *thread, const unsigned long args[]);
 } calls[] = {
-#define CALL(name)                                                             \
+#define CALL(name, explain)                                                    \
 	{                                                                      \
-		SYS_##name, #name                                              \
+		SYS_##name, #name, explain                                     \
 	}
-	CALL(futex),
-	CALL(epoll_wait),
-	CALL(epoll_pwait),
-	CALL(poll),
-	CALL(ppoll),
-	CALL(select),
-	CALL(pselect6),
-	CALL(read),
-	CALL(write),
-	CALL(recvfrom),
-	CALL(recvmsg),
-	CALL(sendto),
-	CALL(sendmsg),
-	CALL(connect),
-	CALL(accept4),
-	CALL(rt_sigtimedwait),
-	CALL(nanosleep),
-	CALL(clock_nanosleep),
-	CALL(fsync),
-	CALL(fdatasync),
-	CALL(openat),
-	CALL(exit),
+	CALL(futex, wait_on_futex),
+	CALL(epoll_wait, wait_on_descriptor),
+	CALL(epoll_pwait, wait_on_descriptor),
+	CALL(poll, NULL),
+	CALL(ppoll, NULL),
+	CALL(select, NULL),
+	CALL(pselect6, NULL),
+	CALL(read, wait_on_descriptor),
+	CALL(write, wait_on_descriptor),
+	CALL(recvfrom, wait_on_descriptor),
+	CALL(recvmsg, wait_on_descriptor),
+	CALL(sendto, wait_on_descriptor),
+	CALL(sendmsg, wait_on_descriptor),
+	CALL(connect, wait_on_descriptor),
+	CALL(accept4, wait_on_descriptor),
+	CALL(rt_sigtimedwait, NULL),
+	CALL(nanosleep, wait_for_time),
+	CALL(clock_nanosleep, wait_for_time),
+	CALL(fsync, wait_on_descriptor),
+	CALL(fdatasync, wait_on_descriptor),
+	CALL(openat, NULL),
+	CALL(exit, NULL),
 #undef CALL
 };
 
-/* "202 0x7f...": the call's number; "running": in none. */
+/* "202 0x7f... 0x80 ...": the call's number and arguments; "running": in
+ * none. */
 static void
 parse_call(const char *text, struct thread *thread)
 {
+	unsigned long args[4];
 	char *end;
 	long number = strtol(text, &end, 10);
 
 	if (end == text || number < 0)
 		return;
+	for (size_t i = 0; i < ARRAY_SIZE(args); i++)
+		args[i] = strtoul(end, &end, 16);
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
-		if (calls[i].number == number) {
-			(void)snprintf(thread->waits_in,
-				sizeof(thread->waits_in), "%s", calls[i].name);
-			return;
-		}
+		if (calls[i].number != number)
+			continue;
+		(void)snprintf(thread->waits_in, sizeof(thread->waits_in), "%s",
+			calls[i].name);
+		if (calls[i].explain != NULL)
+			calls[i].explain(thread, args);
+		return;
 	}
 	(void)snprintf(thread->waits_in, sizeof(thread->waits_in),
 		"system call %ld", number);
@@ -165,8 +242,19 @@ state_name(const struct thread *thread)
 	case 'X':
 		return "TERMINATED";
 	default:
-		return "WAITING";
+		break;
 	}
+	if (thread->blocked)
+		return "BLOCKED";
+	return thread->for_a_time ? "TIMED_WAITING" : "WAITING";
+}
+
+/* "" is null. */
+static void
+set_text(json_t *json, const char *key, const char *text)
+{
+	(void)json_object_set_new(
+		json, key, text[0] != '\0' ? json_string(text) : json_null());
 }
 
 /*
@@ -183,14 +271,14 @@ thread_json(const struct thread *thread)
 		"threadName", thread->name, "threadId", thread->id,
 		"blockedTime", -1, "blockedCount", (json_int_t)0, "waitedTime",
 		-1, "waitedCount", (json_int_t)thread->waited, "lockOwnerId",
-		-1, "daemon", 0, "inNative", 1, "suspended",
+		thread->lock_owner != 0 ? thread->lock_owner : -1, "daemon", 0,
+		"inNative", 1, "suspended",
 		thread->state == 'T' || thread->state == 't', "threadState",
 		state_name(thread), "priority", thread->priority, "stackTrace",
 		"lockedMonitors", "lockedSynchronizers");
 
-	(void)json_object_set_new(json, "waitsIn",
-		thread->waits_in[0] != '\0' ? json_string(thread->waits_in)
-					    : json_null());
+	set_text(json, "waitsIn", thread->waits_in);
+	set_text(json, "waitsOn", thread->waits_on);
 	(void)json_object_set_new(json, "cpuMs",
 		json_integer((json_int_t)(thread->cpu_ticks * 1000 / per_s)));
 	(void)json_object_set_new(json, "preemptedCount",

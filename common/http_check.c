@@ -159,16 +159,31 @@ is_charset_utf8(const char *params)
 	       strchr("\" \t;", p[5]) != NULL;
 }
 
+static bool
+is_of_type(const char *content_type, const char *type)
+{
+	size_t len = strlen(type);
+
+	if (content_type == NULL || strncasecmp(content_type, type, len) != 0)
+		return false;
+	const char *rest = skip_blanks(content_type + len);
+	return *rest == '\0' || (*rest == ';' && is_charset_utf8(rest));
+}
+
 bool
 http_is_json(const char *content_type)
 {
-	static const char json[] = "application/json";
+	return is_of_type(content_type, "application/json");
+}
 
-	if (content_type == NULL ||
-		strncasecmp(content_type, json, sizeof(json) - 1) != 0)
-		return false;
-	const char *rest = skip_blanks(content_type + sizeof(json) - 1);
-	return *rest == '\0' || (*rest == ';' && is_charset_utf8(rest));
+bool
+http_is_actuator_json(const char *content_type)
+{
+	return http_is_json(content_type) ||
+	       is_of_type(content_type,
+		       "application/vnd.spring-boot.actuator.v3+json") ||
+	       is_of_type(content_type,
+		       "application/vnd.spring-boot.actuator.v2+json");
 }
 
 /* `len` lower-case hex digits, not all 0 when `not_zero`. */

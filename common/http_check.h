@@ -55,6 +55,8 @@ const char *http_headers_fault(
 
 /* application/json, in UTF-8 where it says so. */
 bool http_is_json(const char *content_type);
+/* That, or what clients of Spring Boot's actuator send. */
+bool http_is_actuator_json(const char *content_type);
 
 /* W3C Trace Context level 1, any version but ff. */
 bool http_is_traceparent(const char *value);

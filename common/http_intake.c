@@ -116,6 +116,18 @@ check_admin(struct http_request *req)
 	}
 }
 
+static bool
+is_of_the_right_type(const struct http_request *req)
+{
+	const char *type = req->headers.content_type;
+	unsigned flags = req->match.route->flags;
+
+	if (!(flags & HTTP_JSON_BODY))
+		return true;
+	return flags & HTTP_MANAGEMENT ? http_is_actuator_json(type)
+				       : http_is_json(type);
+}
+
 /* Path and method: what it asks for, or why it gets nothing. */
 static void
 route(struct http_request *req)
@@ -146,8 +158,7 @@ route(struct http_request *req)
 	}
 	if (req->match.route->flags & HTTP_ADMIN)
 		check_admin(req);
-	if ((req->match.route->flags & HTTP_JSON_BODY) &&
-		!http_is_json(req->headers.content_type))
+	if (!is_of_the_right_type(req))
 		refuse_later(req, PROBLEM_UNSUPPORTED_MEDIA_TYPE, NULL);
 }
 

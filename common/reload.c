@@ -8,6 +8,7 @@
 #include "common/http.h"
 #include "common/lifecycle.h"
 #include "common/log.h"
+#include "common/metrics.h"
 #include "common/must.h"
 #include "common/sync.h"
 
@@ -23,8 +24,21 @@ struct asker {
 	struct error err;
 };
 
+static const struct metric_family reloads_family METRIC_FAMILY = {
+	.name = "coupon.config.reload",
+	.kind = METRIC_COUNTER,
+	.description = "Times the configuration was read again, by what came "
+		       "of it.",
+	.tags = "outcome",
+};
+
+enum outcome { CHANGED, UNCHANGED, REFUSED, OUTCOMES };
+static const char *const outcomes[OUTCOMES] = { "changed", "unchanged",
+	"refused" };
+
 struct reload {
 	struct config *config;
+	_Atomic uint64_t counts[OUTCOMES];
 	struct mutex lock;
 	struct locked { /* only through locked() */
 		struct asker *askers;
@@ -258,6 +272,7 @@ reload_run(struct reload *reload, reload_apply_fn *apply, void *arg)
 	const char *by = askers == NULL ? "SIGHUP" : askers->remote;
 
 	if (config_reload(reload->config, &settings, &changes, &err) != 0) {
+		atomic_fetch_add(&reload->counts[REFUSED], 1);
 		LOG_ERROR("configuration refused, nothing has changed",
 			LOG_STR("by", by), LOG_ERR(&err));
 		answer_all(askers, NULL, &err);
@@ -265,6 +280,8 @@ reload_run(struct reload *reload, reload_apply_fn *apply, void *arg)
 	}
 	take_log_level(before, settings);
 	apply(arg, settings);
+	atomic_fetch_add(
+		&reload->counts[changes.count > 0 ? CHANGED : UNCHANGED], 1);
 	publish_configprops(reload);
 	log_changes(by, &changes);
 	char *text = describe(reload->config, &changes);
@@ -278,6 +295,17 @@ reload_stop(struct reload *reload)
 	const struct error err = { .kind = ERROR_CLOSED };
 
 	answer_all(take_askers(reload, true), NULL, &err);
+}
+
+void
+reload_collect(void *arg, struct metrics_sink *sink)
+{
+	struct reload *reload = arg;
+
+	for (size_t i = 0; i < OUTCOMES; i++)
+		metrics_emit(sink, &reloads_family,
+			METRIC_TAGS({ "outcome", outcomes[i] }),
+			(double)atomic_load(&reload->counts[i]));
 }
 
 struct reload *

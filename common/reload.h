@@ -12,6 +12,7 @@
 
 struct config;
 struct http_request;
+struct metrics_sink;
 struct reload;
 struct settings;
 
@@ -43,5 +44,8 @@ void reload_request(struct reload *reload, struct http_request *req);
  * memory.
  */
 char *reload_configprops(struct reload *reload);
+
+/* coupon.config.reload; a metrics_collect_fn, `arg` is the reload. */
+void reload_collect(void *arg, struct metrics_sink *sink);
 
 #endif

@@ -4,9 +4,12 @@
  * Spring Boot application gives them.
  */
 #include "common/actuator.h"
+#include "common/clock.h"
 #include "common/error.h"
+#include "common/lifecycle.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/sync.h"
 #include "common/tests/promtool.h"
 #include "common/tests/unit.h"
 
@@ -202,10 +205,11 @@ root_links_to_every_endpoint(void **state UNUSED)
 			"false") "," LINK("loggers", "/loggers",
 			"false") "," LINK("loggers-name", "/loggers/{name}",
 			"true") "," LINK("configprops", "/configprops",
-			"false") "," LINK("refresh", "/refresh",
-			"false") "," LINK("threaddump", "/threaddump",
-			"false") "," LINK("scheduledtasks", "/scheduledtasks",
-			"false") "," LINK("pools", "/pools",
+			"false") "," LINK("configprops-prefix",
+			"/configprops/{prefix}", "true") "," LINK("refresh",
+			"/refresh", "false") "," LINK("threaddump",
+			"/threaddump", "false") "," LINK("scheduledtasks",
+			"/scheduledtasks", "false") "," LINK("pools", "/pools",
 			"false") "," LINK("pools-name", "/pools/{name}",
 			"true") "," LINK("pools-name-action",
 			"/pools/{name}/{action}", "true") "}}");
@@ -347,6 +351,75 @@ info_names_build_libraries_and_process(void **state UNUSED)
 	json_decref(json);
 }
 
+/* ---- threads ---- */
+
+static struct mutex held;
+
+static void *
+wait_for_mutex(void *arg UNUSED)
+{
+	thread_set_name("blocked");
+	mutex_lock(&held);
+	mutex_unlock(&held);
+	return NULL;
+}
+
+static json_t *
+find_thread(json_t *dump, const char *name)
+{
+	json_t *threads = json_object_get(dump, "threads");
+	json_t *thread;
+	size_t i;
+
+	json_array_foreach(threads, i, thread)
+	{
+		if (strcmp(json_string_value(
+				   json_object_get(thread, "threadName")),
+			    name) == 0)
+			return thread;
+	}
+	return NULL;
+}
+
+/* False while it is on its way there. */
+static bool
+is_blocked_by_me(void)
+{
+	GET("/actuator/threaddump");
+	json_t *dump = json_loads(answer.body, 0, NULL);
+	json_t *thread = find_thread(dump, "blocked");
+	const char *state =
+		json_string_value(json_object_get(thread, "threadState"));
+	const char *on = json_string_value(json_object_get(thread, "waitsOn"));
+	bool blocked =
+		state != NULL && strcmp(state, "BLOCKED") == 0 && on != NULL &&
+		strncmp(on, "mutex ", strlen("mutex ")) == 0 &&
+		json_integer_value(json_object_get(thread, "lockOwnerId")) ==
+			gettid();
+
+	json_decref(dump);
+	return blocked;
+}
+
+static void
+threaddump_names_who_holds_the_mutex(void **state UNUSED)
+{
+	int64_t end_ns = clock_now_ns() + 20 * NS_PER_S;
+	pthread_t thread;
+	bool blocked = false;
+
+	mutex_init(&held);
+	mutex_lock(&held);
+	assert_int_equal(
+		pthread_create(&thread, NULL, wait_for_mutex, NULL), 0);
+	while (!blocked && clock_now_ns() < end_ns)
+		blocked = is_blocked_by_me();
+	mutex_unlock(&held);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	mutex_fini(&held);
+	assert_true(blocked);
+}
+
 /* ---- metrics ---- */
 
 static void
@@ -484,6 +557,23 @@ level_is_changed_and_cleared_by_the_admin_only(void **state UNUSED)
 }
 
 static void
+spring_boots_own_media_types_are_taken(void **state UNUSED)
+{
+	call("POST", "/actuator/loggers/ROOT",
+		TOKEN "Content-Type: " ACTUATOR_JSON "\r\n", "{}");
+	assert_empty(204);
+	call("POST", "/actuator/loggers/ROOT",
+		TOKEN
+		"Content-Type: application/vnd.spring-boot.actuator.v2+json;"
+		"charset=UTF-8\r\n",
+		"{}");
+	assert_empty(204);
+	call("POST", "/actuator/loggers/ROOT",
+		TOKEN "Content-Type: text/json\r\n", "{}");
+	assert_int_equal(answer.status, 415);
+}
+
+static void
 bad_levels_change_nothing(void **state UNUSED)
 {
 	static const char *const bodies[] = { "{\"configuredLevel\":\"NOPE\"}",
@@ -517,6 +607,7 @@ main(void)
 		test(worst_component_decides_and_probes_do_not_see_it),
 		test(probes_answer_whatever_is_shown),
 		test(info_names_build_libraries_and_process),
+		test(threaddump_names_who_holds_the_mutex),
 		test(metrics_are_listed_and_shown),
 		test(unknown_metric_is_404_and_bad_tag_400),
 		test(more_filters_than_fit_are_refused),
@@ -525,6 +616,7 @@ main(void)
 		test(promtool_has_nothing_to_complain_about),
 		test(loggers_are_listed),
 		test(level_is_changed_and_cleared_by_the_admin_only),
+		test(spring_boots_own_media_types_are_taken),
 		test(bad_levels_change_nothing),
 	};
 

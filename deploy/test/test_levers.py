@@ -379,6 +379,9 @@ def test_configprops_know_value_and_origin(world, kind):
     assert beans["logging"]["properties"]["level"] == level["value"] == "info"
     assert beans["admin"]["properties"]["token"] in ("", "******")
     assert world["service"].stack.admin_token().encode() not in reply.body
+    one = daemon.get("/actuator/configprops/redis")
+    assert one.json["contexts"]["application"]["beans"] == {"redis": beans["redis"]}
+    assert daemon.get("/actuator/configprops/nosuch").status == 404
 
 
 @both
@@ -391,11 +394,15 @@ def test_threads_say_what_they_wait_in(world, kind):
         assert {"threadName", "threadId", "blockedTime", "blockedCount", "waitedTime",
                 "waitedCount", "lockOwnerId", "daemon", "inNative", "suspended",
                 "threadState", "priority", "stackTrace", "lockedMonitors",
-                "lockedSynchronizers", "waitsIn", "cpuMs"} <= set(thread)
-        assert thread["threadState"] in ("RUNNABLE", "WAITING", "BLOCKED")
-    signals = next(t for t in threads if t["threadName"] == "signals")
-    assert signals["waitsIn"] == "rt_sigtimedwait"
-    assert signals["waitedCount"] >= 1
+                "lockedSynchronizers", "waitsIn", "waitsOn", "cpuMs"} <= set(thread)
+        assert thread["threadState"] in (
+            "RUNNABLE", "WAITING", "TIMED_WAITING", "BLOCKED")
+    by_name = {thread["threadName"]: thread for thread in threads}
+    assert by_name["signals"]["waitsIn"] == "rt_sigtimedwait"
+    assert by_name["signals"]["waitedCount"] >= 1
+    assert by_name["log"]["waitsOn"] == "anon_inode:[eventfd]"
+    assert by_name["redis-keep"]["threadState"] == "TIMED_WAITING"
+    assert by_name["redis-keep"]["waitsOn"].startswith("condition ")
 
 
 def task(daemon, name):
@@ -406,7 +413,8 @@ def task(daemon, name):
 
 
 @pytest.mark.parametrize("kind,name", [
-    ("api", "relay"), ("api", "upkeep"), ("consumer", "group poll")])
+    ("api", "relay"), ("api", "upkeep"), ("api", "reconcile"),
+    ("consumer", "group poll")])
 def test_background_work_says_when_it_last_ran(world, kind, name):
     last = wait_for(lambda: task(world[kind], name).get("lastExecution"))
     assert last["status"] == "SUCCESS"
