@@ -6,6 +6,8 @@
 #   make test             set up, build, run every test, leave nothing behind
 #   make test-all         the same plus the long tests
 #   make chaos            FAULTS=50 faults under load, SEED=1; docs/chaos.md
+#   make drill            outages to practise the runbook on; NAME= AUTO=1
+#   make scene            the incident of 14:02 again, with a stopwatch
 #   make                  build the daemons and tools  -> build/release/bin/
 #   make check            unit tests, headers alone, docs in step
 #   make BUILD=asan  ...  AddressSanitizer + UBSan (also debug, tsan, cov)
@@ -79,8 +81,8 @@ endif
 
 # Probing the compiler and pkg-config costs forks; targets that only call a
 # script (run, stop, help ...) and make's re-reads do without.
-SCRIPT_GOALS := help run monitoring test test-all chaos status logs stop \
-		setup clean
+SCRIPT_GOALS := help run monitoring test test-all chaos drill scene status \
+		logs stop setup clean
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(SCRIPT_GOALS),$(MAKECMDGOALS)),all),)
 # =3 is gcc's: it reads comments, and clang stumbles over uthash's.
 warn   += $(call cc-option,-Wimplicit-fallthrough=3)

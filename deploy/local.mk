@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # local.mk - the targets that need servers; the work is in deploy/local.
 
-.PHONY: run monitoring test test-all chaos status logs stop setup lint-shell
+.PHONY: run monitoring test test-all chaos drill scene status logs stop setup lint-shell
 
 run:
 	@deploy/local/setup build run
@@ -32,6 +32,17 @@ chaos:
 	@+$(MAKE) --no-print-directory all
 	@cd deploy/test && /usr/bin/python3 -B -m chaos --faults $(FAULTS) \
 	  --seed $(SEED)
+
+# An outage on purpose, on what runs; without NAME, the list.
+drill:
+	@deploy/local/setup build run test monitoring
+	@+$(if $(NAME),$(MAKE) --no-print-directory all $(O)/bench/delay)
+	@cd deploy/test && exec /usr/bin/python3 -B -m drill $(NAME) \
+	  $(if $(AUTO),--auto) $(if $(RATE),--rate $(RATE))
+
+# 14:02 again, with a stopwatch: RATE requests/s where 200 go through.
+scene:
+	@+$(MAKE) --no-print-directory drill NAME=scene
 
 status logs stop:
 	@deploy/local/stack $@

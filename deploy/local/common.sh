@@ -20,6 +20,9 @@ redis_port=${LOCAL_REDIS_PORT:-16379}
 postgres_port=${LOCAL_POSTGRES_PORT:-15432}
 kafka_port=${LOCAL_KAFKA_PORT:-19092}
 kafka_advertised_port=${LOCAL_KAFKA_ADVERTISED_PORT:-$kafka_port} # a proxy's
+# What the daemons are told, when something stands between (make drill).
+daemon_redis_port=${LOCAL_DAEMON_REDIS_PORT:-$redis_port}
+daemon_postgres=${LOCAL_DAEMON_POSTGRES:-127.0.0.1:$postgres_port/coupon}
 kafka_controller_port=${LOCAL_KAFKA_CONTROLLER_PORT:-$((kafka_port + 1))}
 prometheus_port=${LOCAL_PROMETHEUS_PORT:-19090}
 alertmanager_port=${LOCAL_ALERTMANAGER_PORT:-19094}

@@ -20,9 +20,9 @@ daemon_command() { # api | consumer, PORT
 	daemon_configure "$1"
 	printf '%s\n' "$bin/$1" --config "$dir/$1.yaml" \
 		--set "server.address=$address" --set "server.port=$2" \
-		--set "redis.port=$redis_port" \
+		--set "redis.port=$daemon_redis_port" \
 		--set "kafka.bootstrap-servers=127.0.0.1:$kafka_port" \
-		--set "datasource.url=postgresql://coupon@127.0.0.1:$postgres_port/coupon" \
+		--set "datasource.url=postgresql://coupon@$daemon_postgres" \
 		--set "admin.token-file=$dir/admin-token"
 }
 

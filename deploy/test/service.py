@@ -36,11 +36,39 @@ def die_with_parent():
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-class Daemon:
+class Endpoint:
+    """What an operator asks a daemon on this port."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def get(self, path, **options):
+        return web.request(self.port, "GET", path, **options)
+
+    def post(self, path, body=None, **options):
+        return web.request(self.port, "POST", path, body, **options)
+
+    def metric(self, name, statistic="VALUE", **tags):
+        """One measurement of /actuator/metrics, summed over other tags."""
+        query = "&".join(f"tag={key}:{value}" for key, value in tags.items())
+        reply = self.get(f"/actuator/metrics/{name}?{query}")
+        if reply.status == 404:
+            return 0
+        assert reply.status == 200, (name, reply)
+        values = {m["statistic"]: m["value"] for m in reply.json["measurements"]}
+        return values[statistic] if statistic in values else values["COUNT"]
+
+    def partitions(self):
+        """How many partitions this consumer owns."""
+        return self.metric("kafka.consumer.assigned.partitions")
+
+
+class Daemon(Endpoint):
     """One api or consumer process."""
 
     def __init__(self, stack, kind, port, settings, directory):
-        self.kind, self.port = kind, port
+        super().__init__(port)
+        self.kind = kind
         self.log = directory / f"{kind}-{port}.log"
         command = stack.command(kind, port)
         for key, value in settings.items():
@@ -69,26 +97,6 @@ class Daemon:
     def tail(self):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
 
-    def get(self, path, **options):
-        return web.request(self.port, "GET", path, **options)
-
-    def post(self, path, body=None, **options):
-        return web.request(self.port, "POST", path, body, **options)
-
-    def metric(self, name, statistic="VALUE", **tags):
-        """One measurement of /actuator/metrics, summed over other tags."""
-        query = "&".join(f"tag={key}:{value}" for key, value in tags.items())
-        reply = self.get(f"/actuator/metrics/{name}?{query}")
-        if reply.status == 404:
-            return 0
-        assert reply.status == 200, (name, reply)
-        values = {m["statistic"]: m["value"] for m in reply.json["measurements"]}
-        return values[statistic] if statistic in values else values["COUNT"]
-
-    def partitions(self):
-        """How many partitions this consumer owns."""
-        return self.metric("kafka.consumer.assigned.partitions")
-
     def signal(self, number):
         self.process.send_signal(number)
 
@@ -102,26 +110,12 @@ class Daemon:
         return self.process.wait(timeout)
 
 
-class Service:
-    """Daemons around a topic of their own, on empty Redis and PostgreSQL."""
+class Client:
+    """What tests do with the servers of a stack, and read there."""
 
-    def __init__(self, stack, directory, partitions=1):
-        self.stack, self.directory = stack, directory
-        self.daemons = []
-        number = next(_numbers)
-        self.topic, self.group = f"issue-{number}", f"group-{number}"
+    def __init__(self, stack):
+        self.stack = stack
         self.redis = redis.Redis(port=stack.redis_port, decode_responses=True)
-        self._empty()
-        for topic, n in ((self.topic, partitions), (f"{self.topic}.dlq", 1)):
-            stack.tool("coupon-topic", "--create", "--topic", topic,
-                       "--partitions", str(n))
-
-    def _empty(self):
-        self.redis.flushall()
-        with self.connect("postgres") as connection:
-            with connection.cursor() as cursor:
-                cursor.execute("DROP SCHEMA public CASCADE;"
-                               "CREATE SCHEMA public AUTHORIZATION coupon")
 
     def connect(self, user="coupon"):
         connection = psycopg2.connect(
@@ -141,51 +135,6 @@ class Service:
                 return cursor.fetchall() if cursor.description else []
         finally:
             connection.close()
-
-    # ---- daemons ----
-
-    def _add(self, kind, first_port, settings):
-        used = {daemon.port for daemon in self.daemons if daemon.process.poll() is None}
-        port = next(p for p in range(first_port, first_port + 5) if p not in used)
-        daemon = Daemon(self.stack, kind, port, {
-            "server.drain-delay": "0s",
-            **self._names(),
-            "ratelimiter.coupon-issue.enabled": "false",
-            **settings,
-        }, self.directory)
-        self.daemons.append(daemon)
-        return daemon
-
-    def _names(self):
-        return {
-            "kafka.topic": self.topic,
-            "kafka.dead-letter-topic": f"{self.topic}.dlq",
-            "kafka.group-id": self.group,
-        }
-
-    def api(self, ready=True, **settings):
-        daemon = self._add("api", self.stack.api_port, _dashed(settings))
-        return daemon.wait_ready() if ready else daemon
-
-    def consumer(self, ready=True, **settings):
-        daemon = self._add("consumer", self.stack.consumer_port, _dashed(settings))
-        return daemon.wait_ready() if ready else daemon
-
-    def close(self):
-        """Every daemon left ends when asked to, with status 0."""
-        running = [d for d in self.daemons if d.process.poll() is None]
-        for daemon in running:
-            daemon.signal(signal.SIGCONT)
-            daemon.process.terminate()
-        codes = {}
-        for daemon in running:
-            try:
-                codes[daemon.log.name] = daemon.process.wait(30)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                codes[daemon.log.name] = "no end within 30 s"
-        self.redis.close()
-        assert not any(codes.values()), codes
 
     # ---- events ----
 
@@ -231,19 +180,90 @@ class Service:
         return self.query("SELECT count(*) FROM issue_rejection"
                           " WHERE coupon_id = %s", event)[0][0]
 
-    # ---- the oracles ----
+    def names(self):
+        """Settings that the daemons are given beside their files."""
+        return {}
 
     def verify(self, *arguments):
         """(exit status, JSON) of coupon-verify."""
         command = self.stack.command("api", self.stack.api_port)
         command[0] = str(ROOT / "build/release/bin/coupon-verify")
-        for key, value in self._names().items():
+        for key, value in self.names().items():
             command += ["--set", f"{key}={value}"]
         result = subprocess.run(
             [*command, "--json", *arguments], env=self.stack.env, text=True,
             capture_output=True, timeout=60)
         assert result.returncode in (0, 1), result.stderr
         return result.returncode, json.loads(result.stdout)
+
+
+class Service(Client):
+    """Daemons around a topic of their own, on empty Redis and PostgreSQL."""
+
+    def __init__(self, stack, directory, partitions=1):
+        super().__init__(stack)
+        self.directory = directory
+        self.daemons = []
+        number = next(_numbers)
+        self.topic, self.group = f"issue-{number}", f"group-{number}"
+        self._empty()
+        for topic, n in ((self.topic, partitions), (f"{self.topic}.dlq", 1)):
+            stack.tool("coupon-topic", "--create", "--topic", topic,
+                       "--partitions", str(n))
+
+    def _empty(self):
+        self.redis.flushall()
+        with self.connect("postgres") as connection:
+            with connection.cursor() as cursor:
+                cursor.execute("DROP SCHEMA public CASCADE;"
+                               "CREATE SCHEMA public AUTHORIZATION coupon")
+
+    # ---- daemons ----
+
+    def _add(self, kind, first_port, settings):
+        used = {daemon.port for daemon in self.daemons if daemon.process.poll() is None}
+        port = next(p for p in range(first_port, first_port + 5) if p not in used)
+        daemon = Daemon(self.stack, kind, port, {
+            "server.drain-delay": "0s",
+            **self.names(),
+            "ratelimiter.coupon-issue.enabled": "false",
+            **settings,
+        }, self.directory)
+        self.daemons.append(daemon)
+        return daemon
+
+    def names(self):
+        return {
+            "kafka.topic": self.topic,
+            "kafka.dead-letter-topic": f"{self.topic}.dlq",
+            "kafka.group-id": self.group,
+        }
+
+    def api(self, ready=True, **settings):
+        daemon = self._add("api", self.stack.api_port, _dashed(settings))
+        return daemon.wait_ready() if ready else daemon
+
+    def consumer(self, ready=True, **settings):
+        daemon = self._add("consumer", self.stack.consumer_port, _dashed(settings))
+        return daemon.wait_ready() if ready else daemon
+
+    def close(self):
+        """Every daemon left ends when asked to, with status 0."""
+        running = [d for d in self.daemons if d.process.poll() is None]
+        for daemon in running:
+            daemon.signal(signal.SIGCONT)
+            daemon.process.terminate()
+        codes = {}
+        for daemon in running:
+            try:
+                codes[daemon.log.name] = daemon.process.wait(30)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                codes[daemon.log.name] = "no end within 30 s"
+        self.redis.close()
+        assert not any(codes.values()), codes
+
+    # ---- the oracles ----
 
     def check(self, event, total, answers, resets=False):
         """G1-G5 and G7 of an event at rest, against what clients were told.

@@ -49,26 +49,10 @@ def _is_free(port):
     return sock is not None
 
 
-class Stack:
-    """Redis, PostgreSQL and Kafka; further daemons are started with command()."""
+class Servers:
+    """What deploy/local/stack started: `env`, `dir` and ports say where."""
 
-    def __init__(self, directory=DIRECTORY, proxied=False):
-        """proxied: Kafka names itself by the port of its proxy."""
-        _remove_leftovers(directory)
-        self.base, self._lock = _take_block()
-        self.dir = directory / f"stack-{self.base}"
-        self.redis_port = self.base + 1
-        self.postgres_port = self.base + 2
-        self.kafka_port = self.base + 3
-        self.api_port = self.base + 5
-        self.consumer_port = self.base + 10
-        self.spare_port = self.base + 15
-        self.prometheus_port = self.base + 16
-        self.alertmanager_port = self.base + 17
-        self.webhook_port = self.base + 18
-        self.env = _environment(self.base, self.dir)
-        if proxied:
-            self.env["LOCAL_KAFKA_ADVERTISED_PORT"] = str(self.spare_port + 1)
+    env, dir, kafka_port = None, None, None
 
     def run(self, *arguments, check=True):
         return subprocess.run(
@@ -113,6 +97,46 @@ class Stack:
 
     def admin_token(self):
         return (self.dir / "admin-token").read_text().strip()
+
+
+class Running(Servers):
+    """The stack of `make run`: where common.sh, so the environment, puts it."""
+
+    NAMES = ("dir", "api_port", "consumer_port", "redis_port", "postgres_port",
+             "kafka_port", "prometheus_port", "alertmanager_port",
+             "alert_webhook")
+
+    def __init__(self):
+        self.env = dict(os.environ)
+        script = (f"source {ROOT}/deploy/local/common.sh; for name in"
+                  f" {' '.join(self.NAMES)}; do echo \"${{!name}}\"; done")
+        lines = subprocess.run(["bash", "-c", script], check=True, text=True,
+                               capture_output=True).stdout.splitlines()
+        for name, value in zip(self.NAMES, lines):
+            setattr(self, name, int(value) if name.endswith("port") else value)
+        self.dir = Path(self.dir)
+
+
+class Stack(Servers):
+    """Redis, PostgreSQL and Kafka; further daemons are started with command()."""
+
+    def __init__(self, directory=DIRECTORY, proxied=False):
+        """proxied: Kafka names itself by the port of its proxy."""
+        _remove_leftovers(directory)
+        self.base, self._lock = _take_block()
+        self.dir = directory / f"stack-{self.base}"
+        self.redis_port = self.base + 1
+        self.postgres_port = self.base + 2
+        self.kafka_port = self.base + 3
+        self.api_port = self.base + 5
+        self.consumer_port = self.base + 10
+        self.spare_port = self.base + 15
+        self.prometheus_port = self.base + 16
+        self.alertmanager_port = self.base + 17
+        self.webhook_port = self.base + 18
+        self.env = _environment(self.base, self.dir)
+        if proxied:
+            self.env["LOCAL_KAFKA_ADVERTISED_PORT"] = str(self.spare_port + 1)
 
     def close(self):
         self.stop()

@@ -8,17 +8,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+import runbook
+from drill.catalogue import DRILLS
+from runbook import RUNBOOK, RUNBOOKS, anchors
 from stack import ROOT, Stack
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-RUNBOOK = ROOT / "docs/runbook.md"
-RUNBOOKS = [RUNBOOK, ROOT / "docs/ko/runbook.md"]
 
 
 def shell_blocks(page, kind=""):
-    """The fenced blocks that say `sh`, or `sh KIND`."""
-    return re.findall(rf"^```sh{kind and ' ' + kind}\n(.*?)^```",
-                      page.read_text(), re.M | re.S)
+    return runbook.blocks(page.read_text(), kind)
 
 
 def only_make(block):
@@ -38,32 +37,15 @@ def running():
         stack.close()
 
 
-def run_blocks(stack, blocks):
-    """As printed, but for where this stack is; a 4xx or 5xx fails."""
-    script = "".join(blocks)
-    for printed, here in (
-            ("localhost:8080", f"localhost:{stack.api_port}"),
-            ("localhost:8081", f"localhost:{stack.consumer_port}"),
-            ("localhost:19090", f"localhost:{stack.prometheus_port}"),
-            ("16379", str(stack.redis_port)),
-            ("127.0.0.1:15432", f"127.0.0.1:{stack.postgres_port}"),
-            ("127.0.0.1:19092", f"127.0.0.1:{stack.kafka_port}"),
-            ("build/local/", f"{stack.dir}/"),
-            ("curl ", "curl --fail --noproxy '*' ")):
-        script = script.replace(printed, here)
-    result = subprocess.run(
-        ["bash", "-euxo", "pipefail", "-c", script], cwd=ROOT, text=True,
-        env=stack.env, stdin=subprocess.DEVNULL, capture_output=True,
-        timeout=120)
-    assert result.returncode == 0, result.stderr
-
-
-@pytest.mark.parametrize("page", [ROOT / "README.md", RUNBOOK],
+@pytest.mark.parametrize("page", [
+    ROOT / "README.md", RUNBOOK, ROOT / "docs/event-review.md"],
                          ids=lambda page: page.name)
 def test_the_commands_work_one_after_the_other(running, page):
     blocks = [b for b in shell_blocks(page) if not only_make(b)]
-    assert len(blocks) >= 3
-    run_blocks(running, blocks)
+    assert blocks
+    if page.name == "event-review.md":
+        blocks = [*runbook.preamble(), *blocks]
+    runbook.run(running, blocks, running.env)
 
 
 def test_the_runbook_says_the_same_in_korean():
@@ -85,16 +67,54 @@ def test_what_kubernetes_would_run_is_well_formed():
         subprocess.run(["bash", "-n", "-c", block], check=True)
 
 
-def test_every_alert_has_its_section():
-    alerts = [rule for group in yaml.safe_load(
+def every_alert():
+    return [rule for group in yaml.safe_load(
         (ROOT / "deploy/monitoring/rules/alerts.yml").read_text())["groups"]
         for rule in group["rules"]]
-    for alert in alerts:
+
+
+def test_every_alert_has_its_section():
+    for alert in every_alert():
         name, _, anchor = alert["annotations"]["runbook_url"].partition("#")
         assert ROOT / name == RUNBOOK
         assert anchor in anchors(RUNBOOK), alert
         for page in RUNBOOKS:
             assert f"`{alert['alert']}`" in page.read_text(), page
+
+
+def drills(text):
+    """What a section says can be practised."""
+    return [name for names in re.findall(
+                r"(?:Drills?|훈련)\s((?:`[\w-]+`[,\s]*)+)", text)
+            for name in re.findall(r"[\w-]+", names)]
+
+
+@pytest.mark.parametrize("page", RUNBOOKS, ids=lambda page: page.parent.name)
+def test_the_drills_of_the_runbook_exist(page):
+    english = list(runbook.sections())
+    named = {(english[number], name) for number, text
+             in enumerate(runbook.sections(page).values())
+             for name in drills(text)}
+    of_another = {("Error rate high", "redis-full")}
+    assert named - of_another == {(d.section, d.name) for d in DRILLS.values()}
+
+
+def test_every_section_of_an_alert_can_be_practised():
+    for heading, text in runbook.sections().items():
+        assert drills(text) or not re.search("^Alerts? ", text, re.M), heading
+
+
+def test_a_drill_ends_with_commands_of_the_runbook():
+    for drill in DRILLS.values():
+        acts = runbook.part(drill.act or drill.section, "Act")
+        by_itself = drill.name in ("rebalance", "redis-forgot")
+        assert acts or by_itself, drill.name
+
+
+def test_the_alerts_of_a_drill_exist():
+    names = {alert["alert"] for alert in every_alert()}
+    for drill in DRILLS.values():
+        assert set(drill.alerts) <= names, drill.name
 
 
 @pytest.mark.parametrize("daemon", ["api", "consumer"])
@@ -107,12 +127,6 @@ def test_every_thread_is_in_threads_md(running, daemon):
     unknown = {name for name in names
                if not any(re.fullmatch(pattern, name) for pattern in known)}
     assert not unknown
-
-
-def anchors(page):
-    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
-    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-")
-            for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -9,16 +9,15 @@ import shutil
 import subprocess
 import threading
 import time
-import urllib.parse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import redis
 import yaml
 
+import runbook
+from monitor import Prometheus, Webhook
 from service import Service, wait_for
 from stack import ROOT
-from test_documents import RUNBOOK, run_blocks, shell_blocks
 from web import Load, request
 
 MONITORING = ROOT / "deploy/monitoring"
@@ -112,32 +111,6 @@ def test_the_dashboards_expressions_parse(tmp_path):
 
 # ---- with all of them ----
 
-class Webhook:
-    """Keeps what Alertmanager sends: (alert name, status)."""
-
-    def __init__(self, port):
-        self.seen = set()
-        hook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                length = int(self.headers["Content-Length"])
-                for alert in json.loads(self.rfile.read(length))["alerts"]:
-                    hook.seen.add((alert["labels"]["alertname"], alert["status"]))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
-
-
 class World:
     def __init__(self, stack, directory):
         self.stack = stack
@@ -151,6 +124,7 @@ class World:
         self.consumer = self.service.consumer()
         self.event = self.service.event(self.api, total=1000000)
         stack.start("prometheus", "alertmanager")
+        self.prometheus = Prometheus(stack.prometheus_port)
 
     def close(self):
         self.stack.stop("prometheus", "alertmanager")
@@ -165,15 +139,6 @@ class World:
         finally:
             load.stop()
 
-    def ask(self, path, **parameters):
-        query = urllib.parse.urlencode(parameters)
-        reply = request(self.stack.prometheus_port, "GET", f"/api/v1/{path}?{query}")
-        assert reply.status == 200, reply
-        return reply.json["data"]
-
-    def query(self, expression):
-        return self.ask("query", query=expression)["result"]
-
 
 @pytest.fixture(scope="module")
 def world(stack, tmp_path_factory):
@@ -184,7 +149,7 @@ def world(stack, tmp_path_factory):
 
 def test_both_daemons_are_scraped(world):
     def all_up():
-        targets = world.ask("targets")["activeTargets"]
+        targets = world.prometheus.ask("targets")["activeTargets"]
         return {t["labels"]["job"] for t in targets if t["health"] == "up"} == {
             "coupon-api", "coupon-consumer"}
     wait_for(all_up, what="both targets up")
@@ -193,7 +158,7 @@ def test_both_daemons_are_scraped(world):
 def test_every_panel_shows_something(world):
     def empty():
         return [(title, e) for title, e in panel_expressions()
-                if not world.query(e)]
+                if not world.prometheus.query(e)]
     with world.load(connections=2, rate=20):
         wait_for(lambda: not empty(), 30, "data in every panel")
 
@@ -201,7 +166,7 @@ def test_every_panel_shows_something(world):
 def test_the_rules_name_series_that_exist(world):
     """An alert on a series that nobody feeds would never fire."""
     recorded = {rule["record"] for rule in rules() if "record" in rule}
-    present = set(world.ask("label/__name__/values"))
+    present = set(world.prometheus.ask("label/__name__/values"))
     for rule in rules():
         text = re.sub(r'"[^"]*"|(by|without)\s*\([^)]*\)|{[^}]*}|\[\w+\]', " ",
                       rule["expr"])
@@ -217,9 +182,9 @@ def test_no_sample_is_rejected(world):
         own, re.M)
     assert len(rejected) >= 4
     assert {float(value) for _, value in rejected} == {0}, rejected
-    for target in world.ask("targets")["activeTargets"]:
+    for target in world.prometheus.ask("targets")["activeTargets"]:
         assert target["lastError"] == ""
-    for kept in world.query("scrape_samples_scraped"
+    for kept in world.prometheus.query("scrape_samples_scraped"
                             " - scrape_samples_post_metric_relabeling"):
         assert kept["value"][1] == "0"
 
@@ -233,9 +198,9 @@ def test_promtool_likes_the_metrics(world, kind):
 
 
 def test_the_plan_is_loaded_as_the_runbook_says(world):
-    blocks = shell_blocks(RUNBOOK, "monitoring")
+    blocks = runbook.blocks(runbook.RUNBOOK.read_text(), "monitoring")
     assert blocks
-    run_blocks(world.stack, blocks)
+    runbook.run(world.stack, blocks, world.stack.env)
 
 
 @contextlib.contextmanager
