@@ -24,6 +24,7 @@
 #include "common/lifecycle.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/migration.h"
 #include "common/pg.h"
 #include "common/process.h"
 #include "common/redis.h"
@@ -171,9 +172,11 @@ start_threads(struct api *api, const struct settings *settings)
 	api->worker = worker_new((unsigned)settings->worker_threads,
 		(size_t)settings->worker_queue_size, api->metrics);
 	start_rebuild(api, settings);
+	api->migration = migration_start(pg_write_pool(api->pg));
 	const struct upkeep_config upkeep = {
 		.loader = &api->loader,
 		.settings = settings,
+		.migration = api->migration,
 		.seen_highest = loops_highest_seen,
 		.arg = &api->loops,
 		.metrics = api->metrics,
@@ -284,11 +287,13 @@ stop_senders(struct api *api)
 {
 	reconcile_stop(api->reconcile);
 	upkeep_stop(api->upkeep);
+	migration_free(api->migration);
 	relay_stop(api->relay);
 	rebuild_stop(api->rebuild);
 	instance_stop(api->instance);
 	api->reconcile = NULL;
 	api->upkeep = NULL;
+	api->migration = NULL;
 	api->relay = NULL;
 	api->rebuild = NULL;
 	api->instance = NULL;

@@ -33,6 +33,7 @@ struct reconcile;
 struct redis_shards;
 struct reload;
 struct settings;
+struct migration;
 struct upkeep;
 struct worker;
 
@@ -51,6 +52,7 @@ struct api {
 	struct instance *instance;
 	struct rebuild *rebuild;
 	struct reconcile *reconcile;
+	struct migration *migration;
 	struct upkeep *upkeep;
 	struct relay *relay;
 	struct loops loops;

@@ -7,6 +7,7 @@
 #include "common/actuator.h"
 #include "common/clock.h"
 #include "common/http.h"
+#include "common/migration.h"
 #include "common/pg.h"
 #include "common/pool_admin.h"
 #include "common/redis.h"
@@ -98,6 +99,11 @@ readiness(void *arg, json_t *details)
 	if (!pool_has_connected(redis_shards_pool_at(api->shards, 0))) {
 		(void)json_object_set_new(details, "reason",
 			json_string("no connection to Redis yet"));
+		return HEALTH_OUT_OF_SERVICE;
+	}
+	if (!migration_was_tried(api->migration)) {
+		(void)json_object_set_new(details, "reason",
+			json_string("the schema is being applied"));
 		return HEALTH_OUT_OF_SERVICE;
 	}
 	return HEALTH_UP;

@@ -39,7 +39,7 @@ answer_status(struct status_query *query, const struct status *status,
 		http_reply_json(query->req, 200, status_to_json(status));
 		break;
 	case STATUS_NONE:
-		reply_not_found(query->req, PROBLEM_NOT_FOUND);
+		reply_not_found(query->req, PROBLEM_USER_COUPON_NOT_FOUND);
 		break;
 	case STATUS_FENCED:
 		reply_unavailable(query->req, "FENCED", "REFUSED");

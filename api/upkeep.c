@@ -12,6 +12,7 @@
 #include "common/error.h"
 #include "common/lifecycle.h"
 #include "common/log.h"
+#include "common/migration.h"
 #include "common/pg.h"
 #include "common/redis.h"
 #include "common/schema.h"
@@ -25,7 +26,6 @@
 #define PUBLISH_EVERY_NS (5 * NS_PER_S)
 #define STEP_TIMEOUT_NS (5 * NS_PER_S)
 #define CHECK_TIMEOUT_NS (30 * NS_PER_S)
-#define MIGRATION_TIMEOUT_NS (60 * NS_PER_S)
 
 struct upkeep {
 	struct upkeep_config config;
@@ -42,7 +42,6 @@ struct upkeep {
 	char error[360];         /* of this pass so far; "": none */
 	char publish_error[360]; /* of the last time it came to that */
 	bool migrated;
-	bool complained; /* said why not, once */
 	int64_t next_publish_ns;
 	int64_t next_look_ns;
 	uint64_t *generations; /* of each shard's server, when last checked */
@@ -60,29 +59,6 @@ static void
 note(char error[360], const struct error *err)
 {
 	(void)snprintf(error, sizeof(err->msg), "%s", err->msg);
-}
-
-/* ---- the schema ---- */
-
-static void
-migrate(struct upkeep *upkeep)
-{
-	struct error err;
-	int applied;
-	const struct pg_wait wait = { clock_now_ns() + MIGRATION_TIMEOUT_NS,
-		-1 };
-	int rc = schema_apply(pg_write_pool(upkeep->config.loader->pg), &wait,
-		&applied, &err);
-
-	upkeep->migrated = rc == 0;
-	if (rc != 0)
-		note(upkeep->error, &err);
-	if (rc != 0 && !upkeep->complained)
-		LOG_WARN("schema not applied yet, trying again", LOG_ERR(&err));
-	upkeep->complained = rc != 0;
-	if (rc == 0 && applied > 0)
-		LOG_INFO("schema applied", LOG_INT("migrations", applied),
-			LOG_INT("version", schema_version()));
 }
 
 /* ---- events ---- */
@@ -274,8 +250,9 @@ tick(struct upkeep *upkeep)
 {
 	struct error err;
 
-	if (!upkeep->migrated)
-		migrate(upkeep);
+	/* Instead of the next tick: when it is done, something is to be done. */
+	upkeep->migrated = migration_await(
+		upkeep->config.migration, clock_now_ns() + TICK_NS);
 	if (upkeep->migrated)
 		check_restarts(upkeep);
 	look_at_events(upkeep);

@@ -3,7 +3,6 @@
  * upkeep - the api's housekeeping thread: what must happen now and then and
  * hurts nobody when it comes late.
  *
- *  - apply the schema, as soon as PostgreSQL can be reached;
  *  - publish again events whose version in Redis is behind PostgreSQL's, and
  *    have those rebuilt that Redis lacks or that stay fenced though nobody
  *    rebuilds them (one api does it, under an advisory lock);
@@ -21,12 +20,14 @@
 struct error;
 struct event_loader;
 struct metrics;
+struct migration;
 struct settings;
 struct upkeep;
 
 struct upkeep_config {
 	const struct event_loader *loader; /* borrowed, as all here */
 	const struct settings *settings;   /* Kafka's names */
+	const struct migration *migration; /* nothing before it is done */
 	/* The highest number of the event this process has handed out. */
 	int64_t (*seen_highest)(void *arg, int64_t coupon_id);
 	void *arg;

@@ -122,6 +122,8 @@ http_headers_fault(const struct http_headers *headers, const char *version)
 		return "A header name is malformed.";
 	if (headers->n_host > 1)
 		return "Host is given more than once.";
+	if (headers->n_host == 0 && strcmp(version, "HTTP/1.1") == 0)
+		return "Host is missing.";
 	if (headers->n_content_length > 1)
 		return "Content-Length is given more than once.";
 	if (headers->n_content_type > 1)

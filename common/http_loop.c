@@ -224,8 +224,8 @@ start_mhd(struct http_loop *loop)
 		MHD_OPTION_UNESCAPE_CALLBACK, http_intake_unescape, NULL,
 #if MHD_VERSION >= 0x00097701
 		MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1,
-#else
-		MHD_OPTION_STRICT_FOR_CLIENT, 1,
+#else /* 1 would only refuse what http_check.c does, in its own words */
+		MHD_OPTION_STRICT_FOR_CLIENT, 0,
 #endif
 		MHD_OPTION_END);
 }

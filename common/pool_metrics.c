@@ -109,7 +109,9 @@ on_acquired(void *ctx, int64_t waited_ns, const struct error *err)
 			if (reasons[r] == err->kind)
 				counter_add(m->series[i].rejected[r], 1);
 	}
-	if (err == NULL || err->kind == ERROR_CLOSED)
+	/* Why a pool cannot connect, on_opened() says. */
+	if (err == NULL || err->kind == ERROR_CLOSED ||
+		err->kind == ERROR_CONNECT_FAILING)
 		return;
 	struct pool *pool = atomic_load(&m->pool);
 	struct pool_holder longest = { .holder = "" };

@@ -7,6 +7,7 @@
 #include "common/error.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/migration.h"
 #include "common/pg.h"
 #include "common/process.h"
 #include "common/redis.h"
@@ -15,7 +16,6 @@
 #include "consumer/group.h"
 #include "consumer/guard.h"
 #include "consumer/health.h"
-#include "consumer/migration.h"
 
 #include <jansson.h>
 
@@ -123,7 +123,7 @@ start_all(struct app *app, const struct settings *settings, struct error *err)
 	app->migration = migration_start(pg_write_pool(app->pg));
 	rc = deadletter_new(settings, &app->letters, err);
 	if (rc == 0) {
-		migration_await(
+		(void)migration_await(
 			app->migration, clock_now_ns() + MIGRATION_WAIT_NS);
 		rc = start_group(app, settings, err);
 	}

@@ -128,6 +128,16 @@ malformed_requests_are_refused(void **state UNUSED)
 }
 
 static void
+a_missing_host_is_a_problem_like_any_other(void **state UNUSED)
+{
+	struct client_reply reply;
+
+	client_ask(app.port, "GET /hello HTTP/1.1\r\n\r\n", &reply);
+	assert_int_equal(reply.status, 400);
+	assert_non_null(strstr(reply.body, "Host is missing."));
+}
+
+static void
 http_1_0_is_answered_and_closed(void **state UNUSED)
 {
 	ends("GET /hello HTTP/1.0\r\n\r\n", 200);
@@ -472,6 +482,7 @@ main(void)
 		cmocka_unit_test(
 			ambiguous_framing_is_refused_and_the_connection_ends),
 		cmocka_unit_test(malformed_requests_are_refused),
+		cmocka_unit_test(a_missing_host_is_a_problem_like_any_other),
 		cmocka_unit_test(http_1_0_is_answered_and_closed),
 		cmocka_unit_test(long_lines_are_refused),
 		cmocka_unit_test(paths_are_matched_exactly),

@@ -3,7 +3,9 @@
 #include "common/config.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/migration.h"
 #include "common/pg.h"
+#include "common/pool_admin.h"
 #include "common/schema.h"
 #include "common/tests/pg_fixture.h"
 #include "common/tests/unit.h"
@@ -169,6 +171,38 @@ failed_migration_leaves_nothing(void **state)
 		"CREATE TABLE coupon (i integer)"); /* not there */
 }
 
+static void
+a_migration_goes_on_until_it_is_done(void **state)
+{
+	struct env *env = env_of(state);
+	struct pool *pool = pg_write_pool(env->pools);
+
+	run_sql(env, "CREATE TABLE issue_rejection (i integer)");
+	struct migration *migration = migration_start(pool);
+	while (!migration_was_tried(migration))
+		(void)migration_await(migration, clock_now_ns() + NS_PER_MS);
+	assert_false(migration_await(migration, clock_now_ns()));
+	run_sql(env, "DROP TABLE issue_rejection");
+	assert_true(migration_await(
+		migration, clock_now_ns() + 10 * NS_PER_S));
+	migration_free(migration);
+	run_sql(env, "SELECT id FROM coupon");
+}
+
+static void
+a_migration_ends_when_asked_to(void **state)
+{
+	struct env *env = env_of(state);
+	struct pool *pool = pg_write_pool(env->pools);
+
+	pool_suspend(pool); /* it waits for a connection, for long */
+	struct migration *migration = migration_start(pool);
+	assert_false(
+		migration_await(migration, clock_now_ns() + 50 * NS_PER_MS));
+	migration_free(migration);
+	pool_resume(pool);
+}
+
 int
 main(void)
 {
@@ -179,6 +213,8 @@ main(void)
 		T(daemons_that_start_together_share_the_work),
 		T(newer_schema_is_refused),
 		T(failed_migration_leaves_nothing),
+		T(a_migration_goes_on_until_it_is_done),
+		T(a_migration_ends_when_asked_to),
 	};
 
 	log_set_level(LOG_LEVEL_OFF);

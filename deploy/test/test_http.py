@@ -197,7 +197,7 @@ def test_errors_speak_korean_or_english(world):
 
 def test_the_status_of_nobody_is_404(world):
     reply = world.api.get(f"/api/user-coupons/{world.event}/{10 ** 12}")
-    problem(reply, 404, reply.json["code"])
+    problem(reply, 404, "USER_COUPON_NOT_FOUND")
 
 
 def test_the_status_of_one_request(world, user):

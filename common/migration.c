@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "consumer/migration.h"
+#include "common/migration.h"
 
 #include "common/clock.h"
 #include "common/error.h"
@@ -10,16 +10,20 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 
 #define ATTEMPT_NS (30 * NS_PER_S)
 #define RETRY_NS NS_PER_S
+#define TRIED_AFTER_NS NS_PER_S
 
 struct migration {
 	struct pool *pool; /* borrowed */
 	pthread_t thread;
 	int stop_fd;
 	int done_fd;
+	int64_t started_ns;
+	_Atomic bool tried;
 };
 
 static bool
@@ -50,6 +54,7 @@ run(void *arg)
 
 	thread_set_name("migration");
 	while (attempt(migration, &applied, &err) != 0) {
+		atomic_store(&migration->tried, true);
 		if (!complained)
 			LOG_WARN("schema not applied yet, trying again",
 				LOG_ERR(&err));
@@ -59,6 +64,7 @@ run(void *arg)
 	}
 	LOG_INFO("schema is up to date", LOG_INT("version", schema_version()),
 		LOG_INT("applied", applied));
+	atomic_store(&migration->tried, true);
 	(void)eventfd_write(migration->done_fd, 1);
 	return NULL;
 }
@@ -71,6 +77,7 @@ migration_start(struct pool *pool)
 	if (migration == NULL)
 		abort(); /* at start */
 	migration->pool = pool;
+	migration->started_ns = clock_now_ns();
 	migration->stop_fd = eventfd(0, EFD_CLOEXEC);
 	migration->done_fd = eventfd(0, EFD_CLOEXEC);
 	if (migration->stop_fd < 0 || migration->done_fd < 0 ||
@@ -79,12 +86,19 @@ migration_start(struct pool *pool)
 	return migration;
 }
 
-void
-migration_await(struct migration *migration, int64_t deadline_ns)
+bool
+migration_await(const struct migration *migration, int64_t deadline_ns)
 {
 	struct pollfd fd = { .fd = migration->done_fd, .events = POLLIN };
 
-	(void)poll(&fd, 1, clock_poll_timeout_ms(deadline_ns));
+	return poll(&fd, 1, clock_poll_timeout_ms(deadline_ns)) > 0;
+}
+
+bool
+migration_was_tried(const struct migration *migration)
+{
+	return atomic_load(&migration->tried) ||
+	       clock_now_ns() > migration->started_ns + TRIED_AFTER_NS;
 }
 
 void
