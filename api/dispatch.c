@@ -38,6 +38,7 @@ command_init(struct redis_command *command, enum script_id script,
 {
 	command->script = &scripts[script];
 	command->n_keys = key_counts[script];
+	command->n_common = 0;
 	command->argc = event_keys_to_argv(
 		keys, key_counts[script], command->argv, command->argvlen);
 	assert((size_t)command->argc + n <= REDIS_COMMAND_ARGS_MAX);

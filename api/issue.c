@@ -75,11 +75,12 @@ static void
 submit(struct issue *issue)
 {
 	struct redis_command *command = &issue->command;
-	const char *const args[] = { issue->user, issue->request_id,
-		issue->outbox_limit };
+	const char *const args[] = { issue->outbox_limit, issue->user,
+		issue->request_id };
 
 	command_init(
 		command, SCRIPT_ISSUE, &issue->keys, args, ARRAY_SIZE(args));
+	command->n_common = SCRIPT_ISSUE_KEYS + 1;
 	command->coupon_id = issue->coupon_id;
 	command->deadline_ns = issue->deadline_ns;
 	command->done = on_reply;

@@ -205,7 +205,7 @@ flush_leases(struct lane *lane)
 	for (struct redis_lease *lease = TAILQ_FIRST(&lane->leases);
 		lease != NULL; lease = next) {
 		next = TAILQ_NEXT(lease, link);
-		if (lease->out.sent < lease->out.len)
+		if (lease_is_unwritten(lease))
 			lease_flush(lease);
 	}
 }
@@ -273,9 +273,7 @@ lane_next_ns(const struct lane *lane)
 			  pipeline_max_wait_ns();
 	TAILQ_FOREACH(lease, &lane->leases, link)
 	{
-		const bool unwritten = lease->out.sent < lease->out.len;
-
-		if ((unwritten && !lease->wants_write) ||
+		if ((lease_is_unwritten(lease) && !lease->wants_write) ||
 			lease_in_flight(lease) == 0)
 			return 0;
 		if (lease_silent_at_ns(lease) < next_ns)

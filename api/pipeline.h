@@ -54,6 +54,13 @@ struct redis_command {
 	int64_t coupon_id;                 /* chooses the shard */
 	const struct redis_script *script; /* EVALSHA this ... */
 	int n_keys; /* ... with argv[0..n_keys) as keys */
+	/*
+	 * 0: a call of its own.  Else the script takes many requests and
+	 * answers an array: all commands of this script and event have the
+	 * first n_common of argv in common (the first one's are sent), and
+	 * those of a turn are joined in one call.
+	 */
+	int n_common;
 	int argc;
 	const char *argv[REDIS_COMMAND_ARGS_MAX]; /* the caller's memory */
 	size_t argvlen[REDIS_COMMAND_ARGS_MAX];

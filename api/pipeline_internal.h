@@ -46,10 +46,14 @@ enum lease_loss {
 TAILQ_HEAD(redis_commands, redis_command);
 TAILQ_HEAD(redis_leases, redis_lease);
 
-/* One place in the order of replies; command is NULL once abandoned. */
+/*
+ * One place in the order of replies; command is NULL once abandoned.  The
+ * first place of a call that joins commands says how many its reply answers.
+ */
 struct place {
 	struct redis_command *command;
 	int64_t since_ns;
+	size_t n_joined; /* 0: the reply is this place's alone */
 };
 
 /*
@@ -65,6 +69,7 @@ struct redis_lease {
 	struct place *ring;
 	size_t capacity; /* a power of two */
 	size_t head, tail, attempted;
+	struct resp_call call; /* grows; its places are the last call.n */
 	struct resp_buffer out;
 	int64_t heard_ns;      /* when bytes last came */
 	int64_t fair_until_ns; /* then see whether others wait */
@@ -168,6 +173,7 @@ void lease_destroy(struct redis_lease *lease, enum lease_loss loss,
 
 size_t lease_in_flight(const struct redis_lease *lease);
 bool lease_has_room(const struct redis_lease *lease);
+bool lease_is_unwritten(const struct redis_lease *lease);
 
 /* False when out of memory, nothing changed. */
 bool lease_append(struct redis_lease *lease, struct redis_command *command,

@@ -6,6 +6,11 @@
  * to it, and a ring of places, one per command on it, in the order of the
  * bytes.  Replies meet the places in pipeline_reply.c.
  *
+ * Commands of one turn that can be joined leave as one call of their script,
+ * whose reply is an array: Redis reads the event and the clock once and writes
+ * each key once, a fifth of the work when sixteen ride together.  A command
+ * joins at its end, so the order of places is the order of answers.
+ *
  * `attempted` divides the commands whose bytes write() may have taken from
  * those it has not seen.  When the connection dies, the latter have certainly
  * not been executed: they are placed anew as if nothing had happened, and
@@ -80,6 +85,7 @@ lease_free(struct redis_lease *lease)
 	if (lease == NULL)
 		return;
 	assert(lease->entry == NULL);
+	resp_call_fini(&lease->call);
 	resp_buffer_fini(&lease->out);
 	free(lease->ring);
 	free(lease);
@@ -166,6 +172,7 @@ lease_close(struct redis_lease *lease, enum pool_return how)
 
 	http_loop_unwatch(lane->pipeline->loop, lease->fd);
 	TAILQ_REMOVE(&lane->leases, lease, link);
+	resp_call_clear(&lease->call);
 	resp_buffer_clear(&lease->out);
 	lease->context = NULL;
 	pool_release(lane->pool, &lease->entry, how);
@@ -210,13 +217,34 @@ lease_destroy(struct redis_lease *lease, enum lease_loss loss,
 }
 
 bool
+lease_is_unwritten(const struct redis_lease *lease)
+{
+	return lease->call.n > 0 || lease->out.sent < lease->out.len;
+}
+
+/* Nothing joins it any more: its first place learns how many it answers. */
+static void
+end_call(struct redis_lease *lease)
+{
+	const size_t n = lease->call.n;
+
+	if (n == 0)
+		return;
+	if (lease->call.may_grow)
+		lease_place(lease, lease->tail - n)->n_joined = n;
+	resp_call_end(&lease->call, &lease->out);
+}
+
+bool
 lease_append(struct redis_lease *lease, struct redis_command *command,
 	int64_t now_ns)
 {
 	assert(lease_in_flight(lease) < lease->capacity);
-	if (!resp_append_script(&lease->out, command, command->by_text))
+	if (!resp_call_takes(&lease->call, command))
+		end_call(lease);
+	if (!resp_call_add(&lease->call, command, &lease->out))
 		return false;
-	*lease_place(lease, lease->tail) = (struct place){ command, now_ns };
+	*lease_place(lease, lease->tail) = (struct place){ command, now_ns, 0 };
 	command->lease = lease;
 	command->place = lease->tail++;
 	command->copies++;
@@ -275,6 +303,7 @@ lease_flush(struct redis_lease *lease)
 {
 	struct resp_buffer *out = &lease->out;
 
+	end_call(lease);
 	while (out->sent < out->len) {
 		lease->attempted = lease->tail;
 

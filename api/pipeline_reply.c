@@ -3,7 +3,8 @@
  * DESIGN
  *
  * Redis answers the commands of a connection in their order, so the n-th
- * reply belongs to the n-th place of the lease.  That is all that connects a
+ * reply belongs to the n-th place of the lease (or its elements to the next
+ * places, when commands were joined).  That is all that connects a
  * reply with its request: were a place ever lost, every later request would
  * get its neighbour's answer.  So an overdue command leaves its place
  * standing, empty, and the reply that comes for it is dropped; and a reply
@@ -21,6 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/param.h>
 #include <sys/socket.h>
 
 /* The script cache was emptied; the text goes once more, the script ran not. */
@@ -66,24 +68,40 @@ answer(struct redis_lease *lease, struct redis_command *command,
 	pipeline_end(pipeline, command, reply, &err);
 }
 
-/* The next reply meets the oldest place.  False: there is no such place. */
-static bool
-match(struct redis_lease *lease, const struct redisReply *reply)
+/* An answer meets the oldest place. */
+static void
+meet(struct redis_lease *lease, const struct redisReply *reply)
 {
-	if (lease_in_flight(lease) == 0)
-		return false;
-
 	struct place place = *lease_place(lease, lease->head++);
 
 	if (lease->attempted < lease->head)
 		lease->attempted = lease->head;
 	if (place.command == NULL) {
 		counter_add(lease->lane->pipeline->late, 1);
-		return true;
+		return;
 	}
 	place.command->lease = NULL;
 	answer(lease, place.command, reply, lease->heard_ns - place.since_ns);
-	return true;
+}
+
+/*
+ * A reply meets the oldest place, or one answer each of those that were
+ * joined; an error is the answer to all of them.  NULL, or what is wrong.
+ */
+static const char *
+match(struct redis_lease *lease, const struct redisReply *reply)
+{
+	if (lease_in_flight(lease) == 0)
+		return "a reply to no command";
+
+	const size_t n = lease_place(lease, lease->head)->n_joined;
+	const bool each = n > 0 && reply->type != REDIS_REPLY_ERROR;
+
+	if (each && (reply->type != REDIS_REPLY_ARRAY || reply->elements != n))
+		return "not as many answers as requests";
+	for (size_t i = 0; i < MAX(n, (size_t)1); i++)
+		meet(lease, each ? reply->element[i] : reply);
+	return NULL;
 }
 
 /* False: the lease is gone. */
@@ -102,12 +120,11 @@ take_replies(struct redis_lease *lease)
 		if (reply == NULL)
 			return true;
 
-		bool expected = match(lease, reply);
+		const char *fault = match(lease, reply);
 
 		freeReplyObject(reply);
-		if (!expected) {
-			lease_lose(
-				lease, LEASE_PROTOCOL, "a reply to no command");
+		if (fault != NULL) {
+			lease_lose(lease, LEASE_PROTOCOL, fault);
 			return false;
 		}
 	}

@@ -70,30 +70,84 @@ put_bulk(struct resp_buffer *buf, const char *data, size_t len)
 	put_bytes(buf, "\r\n", 2);
 }
 
+void
+resp_call_fini(struct resp_call *call)
+{
+	resp_buffer_fini(&call->args);
+}
+
+void
+resp_call_clear(struct resp_call *call)
+{
+	resp_buffer_clear(&call->args);
+	call->n = call->argc = 0;
+}
+
 bool
-resp_append_script(struct resp_buffer *buf, const struct redis_command *command,
-	bool by_text)
+resp_call_takes(
+	const struct resp_call *call, const struct redis_command *command)
+{
+	return call->n > 0 && call->n < RESP_JOINED_MAX && call->may_grow &&
+	       command->n_common > 0 && call->script == command->script &&
+	       call->coupon_id == command->coupon_id &&
+	       call->by_text == command->by_text;
+}
+
+static const char *
+script_of(const struct redis_command *command)
+{
+	return command->by_text ? command->script->text : command->script->sha1;
+}
+
+/* The verb, the script and how many keys follow. */
+static void
+begin(struct resp_call *call, const struct redis_command *command)
 {
 	enum { VERB, SCRIPT, N_KEYS, BEFORE_ARGS };
-	const char *const verb = by_text ? "EVAL" : "EVALSHA";
-	const char *const script =
-		by_text ? command->script->text : command->script->sha1;
-	const size_t script_len = strlen(script);
-	const size_t argc = (size_t)command->argc + BEFORE_ARGS;
-	size_t room = (argc + 1) * (HEAD_MAX + 2) + HEAD_MAX + script_len;
+	const char *const verb = command->by_text ? "EVAL" : "EVALSHA";
+	const char *const script = script_of(command);
 	char keys[TEXT_INT_MAX];
 	const size_t keys_len =
 		(size_t)(text_put_int(keys, command->n_keys) - keys);
 
-	for (int i = 0; i < command->argc; i++)
+	put_bulk(&call->args, verb, strlen(verb));
+	put_bulk(&call->args, script, strlen(script));
+	put_bulk(&call->args, keys, keys_len);
+	call->argc = BEFORE_ARGS;
+	call->script = command->script;
+	call->coupon_id = command->coupon_id;
+	call->by_text = command->by_text;
+	call->may_grow = command->n_common > 0;
+}
+
+bool
+resp_call_add(struct resp_call *call, const struct redis_command *command,
+	struct resp_buffer *out)
+{
+	const int first = call->n > 0 ? command->n_common : 0;
+	size_t room = ((size_t)(command->argc - first)) * (HEAD_MAX + 2);
+
+	assert(call->n == 0 || resp_call_takes(call, command));
+	if (call->n == 0)
+		room += 3 * (HEAD_MAX + 2) + TEXT_INT_MAX + strlen("EVALSHA") +
+			strlen(script_of(command));
+	for (int i = first; i < command->argc; i++)
 		room += command->argvlen[i];
-	if (!reserve(buf, room))
+	if (!reserve(&call->args, room) ||
+		!reserve(out, HEAD_MAX + call->args.len + room))
 		return false;
-	put_head(buf, '*', argc);
-	put_bulk(buf, verb, strlen(verb));
-	put_bulk(buf, script, script_len);
-	put_bulk(buf, keys, keys_len);
-	for (int i = 0; i < command->argc; i++)
-		put_bulk(buf, command->argv[i], command->argvlen[i]);
+	if (call->n++ == 0)
+		begin(call, command);
+	for (int i = first; i < command->argc; i++)
+		put_bulk(&call->args, command->argv[i], command->argvlen[i]);
+	call->argc += (size_t)(command->argc - first);
 	return true;
+}
+
+void
+resp_call_end(struct resp_call *call, struct resp_buffer *out)
+{
+	put_head(out, '*', call->argc);
+	put_bytes(out, call->args.data, call->args.len);
+	resp_call_clear(call);
 }

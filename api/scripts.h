@@ -87,7 +87,10 @@ struct issue_rejection {
 	int64_t accepted_at_ms; /* 0: not known */
 };
 
-/* issue.lua.  ARGV: user id, request id, outbox.limit */
+/*
+ * issue.lua.  ARGV: outbox.limit, then user id and request id of each request.
+ * Its reply is an array; issue_reply_parse() reads one element of it.
+ */
 enum issue_status {
 	ISSUE_ACCEPTED,
 	ISSUE_DUPLICATE,

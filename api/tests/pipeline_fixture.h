@@ -30,6 +30,8 @@ struct fixture {
 	struct redis_shards *shards;
 	struct pipeline *pipeline;
 	size_t waiting_for; /* calls that have not ended */
+	bool join;          /* the calls that start now may be joined */
+	int64_t event;      /* ... with others of this event */
 };
 
 struct call {
@@ -63,12 +65,14 @@ call_start(struct fixture *f, struct call *call, int timeout_ms)
 	*call = (struct call){ .f = f };
 	snprintf(call->id, sizeof(call->id), "id-%zu", counter++);
 	call->command = (struct redis_command){
-		.coupon_id = 1,
+		.coupon_id = f->event,
 		.script = &f->script,
-		.n_keys = 1,
-		.argc = 2,
-		.argv = { "key", call->id },
-		.argvlen = { 3, strlen(call->id) },
+		.n_keys = f->join ? 2 : 1,
+		.n_common = f->join ? 2 : 0,
+		.argc = f->join ? 3 : 2,
+		.argv = { "key", f->join ? "key" : call->id, call->id },
+		.argvlen = { 3, f->join ? 3 : strlen(call->id),
+			strlen(call->id) },
 		.deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS,
 		.done = call_done,
 	};
@@ -157,6 +161,7 @@ fixture_init(struct fixture *f)
 			.redis_pool_max_waiters = 1000,
 		},
 		.script = { .name = "echo", .text = "return ARGV[1]" },
+		.event = 1,
 	};
 }
 

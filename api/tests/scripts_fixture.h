@@ -95,8 +95,8 @@ redis_integer(struct redisReply *reply)
 static inline struct redisReply *
 call_script(enum script_id id, int n_keys, int argc, const char *const *args)
 {
-	const char *argv[16];
-	size_t argvlen[16];
+	const char *argv[32];
+	size_t argvlen[32];
 	struct event_keys keys;
 	struct redisReply *reply = NULL;
 	struct error err;
@@ -123,16 +123,29 @@ call_script(enum script_id id, int n_keys, int argc, const char *const *args)
 		(int)ARRAY_SIZE(((const char *[]){ __VA_ARGS__ })),            \
 		(const char *[]){ __VA_ARGS__ })
 
+/* One call for n requests: args is the outbox limit, user, request, user ... */
+static inline void
+issue_each(const char *const *args, size_t n, struct issue_reply *ret)
+{
+	struct redisReply *reply = call_script(
+		SCRIPT_ISSUE, SCRIPT_ISSUE_KEYS, (int)(2 * n + 1), args);
+
+	assert_int_equal(reply->type, REDIS_REPLY_ARRAY);
+	assert_int_equal(reply->elements, n);
+	memset(ret, 0, n * sizeof(*ret));
+	for (size_t i = 0; i < n; i++) {
+		if (issue_reply_parse(reply->element[i], &ret[i]) != 0)
+			fail_msg("issue.lua said %s", reply->element[i]->str);
+	}
+	freeReplyObject(reply);
+}
+
 static inline struct issue_reply
 issue_up_to(const char *user, const char *request, const char *outbox_limit)
 {
-	struct redisReply *reply = CALL(ISSUE, user, request, outbox_limit);
 	struct issue_reply ret;
 
-	memset(&ret, 0, sizeof(ret));
-	if (issue_reply_parse(reply, &ret) != 0)
-		fail_msg("issue.lua said %s", reply->str);
-	freeReplyObject(reply);
+	issue_each((const char *[]){ outbox_limit, user, request }, 1, &ret);
 	return ret;
 }
 

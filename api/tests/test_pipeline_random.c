@@ -32,7 +32,7 @@ at_random(void *ctx, size_t n, size_t conn UNUSED, const char *last UNUSED)
 	 * nothing in the protocol would tell. */
 	static const enum fake_act acts[] = { FAKE_ERROR, FAKE_NOSCRIPT,
 		FAKE_HALF, FAKE_HALF_CLOSE, FAKE_CLOSE, FAKE_SILENCE,
-		FAKE_GARBAGE };
+		FAKE_GARBAGE, FAKE_FEWER };
 	const struct schedule *schedule = ctx;
 	const uint64_t r = random_at(schedule->seed, n);
 	struct fake_answer answer = { FAKE_ECHO, 0 };
@@ -70,8 +70,13 @@ start_burst(struct fixture *f, struct call (*held)[BURST_MAX], uint64_t round,
 		check(&burst[i]);
 	}
 	memset(burst, 0, sizeof(held[0]));
-	for (size_t i = 0; i < r % BURST_MAX; i++)
-		call_start(f, &burst[i], 1 + (int)(random_at(r, i) % 40));
+	for (size_t i = 0; i < r % BURST_MAX; i++) {
+		const uint64_t s = random_at(r, i);
+
+		f->join = (s >> 8) % 4 != 0;
+		f->event = 1 + (int64_t)(s >> 16) % 2;
+		call_start(f, &burst[i], 1 + (int)(s % 40));
+	}
 }
 
 static void

@@ -186,6 +186,83 @@ given_back_numbers_go_first_the_lowest_foremost(void **state UNUSED)
 	ISSUE_SAYS(ISSUE_SOLD_OUT, "4", "a");
 }
 
+/* Each as if it had come alone, after those before it. */
+static void
+requests_of_one_call_are_decided_in_their_order(void **state UNUSED)
+{
+	static const struct {
+		const char *user, *request;
+		enum issue_status status;
+		bool earlier;
+		int seq;
+	} each[] = {
+		{ "42", "a", ISSUE_ACCEPTED, false, 2 }, /* given back */
+		{ "42", "a", ISSUE_ACCEPTED, true, 2 },
+		{ "42", "b", ISSUE_DUPLICATE, false, 2 },
+		{ "43", "r", ISSUE_REJECTED, false, 0 },
+		{ "43", "a", ISSUE_ACCEPTED, false, 4 },
+		{ "44", "a", ISSUE_ACCEPTED, false, 5 },
+		{ "45", "a", ISSUE_SOLD_OUT, false, 0 },
+		{ "44", "a", ISSUE_ACCEPTED, true, 5 },
+		{ "41", "x", ISSUE_DUPLICATE, false, 1 },
+	};
+	const char *args[2 * ARRAY_SIZE(each) + 1] = { "100000" };
+	struct issue_reply got[ARRAY_SIZE(each)];
+
+	load("5");
+	DO("HSET {c:1}:event next 4");
+	DO("HSET {c:1}:users 41 old:1:1500 43:r NUMBER_TAKEN:7:1234");
+	DO("ZADD {c:1}:free 2 2");
+	for (size_t i = 0; i < ARRAY_SIZE(each); i++) {
+		args[2 * i + 1] = each[i].user;
+		args[2 * i + 2] = each[i].request;
+	}
+	issue_each(args, ARRAY_SIZE(each), got);
+	for (size_t i = 0; i < ARRAY_SIZE(each); i++) {
+		assert_string_equal(issue_status_name(got[i].status),
+			issue_status_name(each[i].status));
+		assert_int_equal(got[i].earlier, each[i].earlier);
+		if (each[i].seq != 0)
+			assert_int_equal(got[i].entry.seq, each[i].seq);
+	}
+	assert_string_equal(got[2].entry.request_id, "a");
+	assert_int_equal(figures().next, 6);
+	assert_int_equal(figures().pending, 3);
+}
+
+/* Room for two: the third new one is refused, who is in it is answered. */
+static void
+one_call_does_not_overfill_the_outbox(void **state UNUSED)
+{
+	const char *args[] = { "2", "1", "a", "2", "a", "3", "a", "1", "a" };
+	struct issue_reply got[4];
+
+	load("9");
+	issue_each(args, ARRAY_SIZE(got), got);
+	assert_int_equal(got[1].status, ISSUE_ACCEPTED);
+	assert_int_equal(got[2].status, ISSUE_OUTBOX_FULL);
+	assert_int_equal(got[3].status, ISSUE_ACCEPTED);
+	assert_int_equal(figures().pending, 2);
+	assert_int_equal(figures().next, 3);
+}
+
+static void
+all_of_a_call_are_refused_by_a_fence(void **state UNUSED)
+{
+	const char *args[] = { "9", "1", "a", "2", "a" };
+	struct issue_reply got[2];
+
+	load("9");
+	DO("HSET {c:1}:event fenced 4 epoch 4");
+	issue_each(args, ARRAY_SIZE(got), got);
+	for (size_t i = 0; i < ARRAY_SIZE(got); i++)
+		assert_int_equal(got[i].status, ISSUE_FENCED);
+	DO("DEL {c:1}:event");
+	issue_each(args, ARRAY_SIZE(got), got);
+	for (size_t i = 0; i < ARRAY_SIZE(got); i++)
+		assert_int_equal(got[i].status, ISSUE_MISSING);
+}
+
 static void
 a_refusal_leaves_no_trace(void **state UNUSED)
 {
@@ -472,6 +549,10 @@ main(void)
 			a_full_outbox_refuses_but_answers_who_is_in_it),
 		cmocka_unit_test(
 			given_back_numbers_go_first_the_lowest_foremost),
+		cmocka_unit_test(
+			requests_of_one_call_are_decided_in_their_order),
+		cmocka_unit_test(one_call_does_not_overfill_the_outbox),
+		cmocka_unit_test(all_of_a_call_are_refused_by_a_fence),
 		cmocka_unit_test(a_refusal_leaves_no_trace),
 		cmocka_unit_test(out_of_memory_refuses_before_the_first_write),
 		cmocka_unit_test(status_tells_held_pending_and_rejected),

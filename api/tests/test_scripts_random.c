@@ -10,7 +10,7 @@
 
 #include <pthread.h>
 
-enum { USERS = 40, REQUESTS = 3, NUMBERS = 4000, STEPS = 4000 };
+enum { USERS = 40, REQUESTS = 3, NUMBERS = 4000, STEPS = 4000, JOINED = 5 };
 enum { THREADS = 4, CALLS = 1500, STOCK = 500 };
 
 struct user {
@@ -78,35 +78,53 @@ take_number(struct model *m, struct user *user, int request)
 }
 
 static void
-step_issue(struct model *m)
+check_issued(struct model *m, int i, int request, int limit,
+	const struct issue_reply *got)
 {
-	const int i = (int)(next_random(&m->random) % USERS);
-	const int request = (int)(next_random(&m->random) % REQUESTS);
-	const int limit = 1 + (int)(next_random(&m->random) % USERS);
 	struct user *user = &m->users[i];
 	const enum issue_status want = expected(m, user, request, limit);
 	const bool is_new = want == ISSUE_ACCEPTED && user->request < 0;
-	char name[16], id[16], most[16];
-
-	snprintf(name, sizeof(name), "%d", i + 1);
-	snprintf(id, sizeof(id), "r%d", request);
-	snprintf(most, sizeof(most), "%d", limit);
-
-	struct issue_reply got = issue_up_to(name, id, most);
 
 	assert_string_equal(
-		issue_status_name(got.status), issue_status_name(want));
+		issue_status_name(got->status), issue_status_name(want));
 	if (is_new)
 		take_number(m, user, request);
 	if (want == ISSUE_ACCEPTED || want == ISSUE_DUPLICATE) {
-		assert_int_equal(got.entry.seq, user->seq);
+		assert_int_equal(got->entry.seq, user->seq);
 		assert_int_equal(
-			got.earlier, want == ISSUE_ACCEPTED && !is_new);
+			got->earlier, want == ISSUE_ACCEPTED && !is_new);
 	}
 	if (is_new) {
-		assert_true(got.entry.accepted_at_ms >= m->last_ms);
-		m->last_ms = got.entry.accepted_at_ms;
+		assert_true(got->entry.accepted_at_ms >= m->last_ms);
+		m->last_ms = got->entry.accepted_at_ms;
 	}
+}
+
+/* Some requests in one call, a user among them twice now and then. */
+static void
+step_issue(struct model *m)
+{
+	const size_t n = 1 + next_random(&m->random) % JOINED;
+	const int limit = 1 + (int)(next_random(&m->random) % USERS);
+	int users[JOINED], requests[JOINED];
+	char texts[2 * JOINED + 1][16];
+	const char *args[2 * JOINED + 1] = { texts[0] };
+	struct issue_reply got[JOINED];
+
+	snprintf(texts[0], sizeof(texts[0]), "%d", limit);
+	for (size_t k = 0; k < n; k++) {
+		char *user = texts[2 * k + 1], *request = texts[2 * k + 2];
+
+		users[k] = (int)(next_random(&m->random) % USERS);
+		requests[k] = (int)(next_random(&m->random) % REQUESTS);
+		snprintf(user, sizeof(texts[0]), "%d", users[k] + 1);
+		snprintf(request, sizeof(texts[0]), "r%d", requests[k]);
+		args[2 * k + 1] = user;
+		args[2 * k + 2] = request;
+	}
+	issue_each(args, n, got);
+	for (size_t k = 0; k < n; k++)
+		check_issued(m, users[k], requests[k], limit, &got[k]);
 }
 
 static void
@@ -227,12 +245,13 @@ race(void *arg)
 			1 + (int64_t)(next_random(&racer->random) % 900);
 		redisReply *reply = redisCommand(context,
 			"EVALSHA %s 4 {c:1}:event {c:1}:users {c:1}:pending "
-			"{c:1}:free %lld r%llu 100000",
+			"{c:1}:free 100000 %lld r%llu",
 			scripts[SCRIPT_ISSUE].sha1, (long long)user,
 			(unsigned long long)(next_random(&racer->random) % 2));
 		struct issue_reply got = { .status = ISSUE_MISSING };
 
-		if (issue_reply_parse(reply, &got) != 0)
+		if (reply->elements != 1 ||
+			issue_reply_parse(reply->element[0], &got) != 0)
 			abort();
 		if (got.status == ISSUE_ACCEPTED && !got.earlier) {
 			racer->out_of_order |= got.entry.seq <= last_seq;

@@ -88,13 +88,31 @@ put(struct client *client, int delay_ms, bool then_close, const char *data)
 	DL_APPEND(client->outputs, output);
 }
 
+/* EVALSHA, script, number of keys, the keys, then the arguments. */
 static void
-put_echo(struct client *client, struct fake_answer answer, const char *last)
+format_echo(const redisReply *request, bool fewer, char *buf, size_t size)
 {
-	char echo[256], half[256];
+	const bool each = strcmp(request->element[2]->str, "2") == 0;
+	const size_t first = each ? 5 : request->elements - 1;
+	const size_t end = request->elements - (each && fewer);
+	size_t len = 0;
 
-	snprintf(echo, sizeof(echo), "$%zu\r\n%s\r\n", strlen(last), last);
-	if (answer.act == FAKE_ECHO || answer.act == FAKE_TWICE) {
+	if (each)
+		len = (size_t)snprintf(buf, size, "*%zu\r\n", end - first);
+	for (size_t i = first; i < end; i++)
+		len += (size_t)snprintf(buf + len, size - len, "$%zu\r\n%s\r\n",
+			request->element[i]->len, request->element[i]->str);
+	assert(len < size);
+}
+
+static void
+put_echo(struct client *client, struct fake_answer answer,
+	const redisReply *request)
+{
+	char echo[8192], half[8192];
+
+	format_echo(request, answer.act == FAKE_FEWER, echo, sizeof(echo));
+	if (answer.act != FAKE_HALF && answer.act != FAKE_HALF_CLOSE) {
 		put(client, answer.delay_ms, false, echo);
 		return;
 	}
@@ -127,7 +145,7 @@ eval(struct fake_redis *fake, struct client *client, const redisReply *request)
 	else if (answer.act == FAKE_SILENCE)
 		client->mute = true;
 	else
-		put_echo(client, answer, last);
+		put_echo(client, answer, request);
 	if (answer.act == FAKE_TWICE)
 		put(client, 0, false, "+UNASKED\r\n");
 }

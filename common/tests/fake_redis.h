@@ -3,9 +3,10 @@
  * fake_redis - a Redis that misbehaves on demand, on a thread of its own.
  *
  * It answers what a fresh connection asks (INFO, CONFIG, SCRIPT LOAD, PING)
- * and echoes the last argument of EVALSHA and EVAL, unless the test's script
- * says otherwise.  Replies keep their order, as Redis's do: a delayed one
- * delays those behind it.
+ * and echoes the last argument of EVALSHA and EVAL, or every argument, as an
+ * array, when they name two keys; unless the test's script says otherwise.
+ * Replies keep their order, as Redis's do: a delayed one delays those behind
+ * it.
  */
 #ifndef COMMON_TESTS_FAKE_REDIS_H
 #define COMMON_TESTS_FAKE_REDIS_H
@@ -25,6 +26,7 @@ enum fake_act {
 	FAKE_SILENCE,    /* no reply, nor any later one on this connection */
 	FAKE_GARBAGE,    /* what is no RESP */
 	FAKE_TWICE,      /* the echo and a reply that nobody asked for */
+	FAKE_FEWER,      /* an array that lacks its last answer */
 };
 
 struct fake_answer {
