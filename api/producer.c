@@ -36,6 +36,9 @@
  */
 
 #define POLL_MS 100
+/* Reports come by partition; Redis, which writes to its disk for each command,
+ * hears of those of this long at once. */
+#define GATHER_NS (10 * NS_PER_MS)
 /* Half of librdkafka's default queue: the rest is for new requests. */
 #define READY_QUEUE_MAX 50000
 #define WARM_UP_EVERY_NS (1 * NS_PER_S)
@@ -101,6 +104,7 @@ struct producer {
 
 	/* The delivery thread's. */
 	struct producer_record *persisted_list;
+	int64_t settle_at_ns;         /* while there are some */
 	struct producer_client *warm; /* the client whose topic is known */
 	int64_t next_warm_up_ns;
 	bool flushed;
@@ -159,6 +163,8 @@ on_delivery(
 	}
 	timer_record(producer->delivery, clock_now_ns() - record->sent_at_ns);
 	inflight_reported(producer->inflight, &record->inflight);
+	if (producer->persisted_list == NULL)
+		producer->settle_at_ns = clock_now_ns() + GATHER_NS;
 	record->next = producer->persisted_list;
 	producer->persisted_list = record;
 }
@@ -315,6 +321,20 @@ warm_up(struct producer *producer, struct producer_client *client)
 	atomic_store(&producer->connected, true);
 }
 
+static void
+gather(struct producer *producer, struct producer_client *client)
+{
+	int timeout_ms =
+		producer->persisted_list == NULL
+			? POLL_MS
+			: clock_poll_timeout_ms(producer->settle_at_ns);
+
+	(void)rd_kafka_poll(client->rk, timeout_ms);
+	if (producer->persisted_list != NULL &&
+		clock_now_ns() >= producer->settle_at_ns)
+		settle(producer);
+}
+
 static void *
 delivery_thread(void *arg)
 {
@@ -323,8 +343,7 @@ delivery_thread(void *arg)
 	thread_set_name("delivery");
 	while (!atomic_load(&producer->stopping)) {
 		struct producer_client *client = atomic_load(&producer->client);
-		(void)rd_kafka_poll(client->rk, POLL_MS);
-		settle(producer);
+		gather(producer, client);
 		warm_up(producer, client);
 		if (atomic_load(&producer->fatal))
 			replace_client(producer);
