@@ -38,6 +38,8 @@ db(void *arg, json_t *details)
 {
 	struct consumer_health *health = arg;
 
+	(void)json_object_set_new(
+		details, "database", json_string("PostgreSQL"));
 	return pool_health(health->pg, details);
 }
 
@@ -46,7 +48,11 @@ static enum health
 redis(void *arg, json_t *details)
 {
 	struct consumer_health *health = arg;
+	struct redis_server_info info;
 
+	redis_server_info(health->redis, 0, &info);
+	(void)json_object_set_new(
+		details, "version", json_string(info.version));
 	return pool_health(redis_shards_pool_at(health->redis, 0), details);
 }
 
