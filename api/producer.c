@@ -69,6 +69,12 @@ static const struct metric_family queue_family METRIC_FAMILY = {
 	.base_unit = "messages",
 	.description = "Messages given to librdkafka and not yet reported.",
 };
+static const struct metric_family leaderless_family METRIC_FAMILY = {
+	.name = "kafka.producer.leaderless.partitions",
+	.kind = METRIC_GAUGE,
+	.description = "Partitions of the topic that no broker leads: what is "
+		       "for them waits.",
+};
 static const struct metric_family errors_family METRIC_FAMILY = {
 	.name = "kafka.producer.errors",
 	.kind = METRIC_COUNTER,
@@ -98,6 +104,7 @@ struct producer {
 	_Atomic(struct producer_client *) client;
 	_Atomic unsigned senders; /* between loading `client` and being done */
 	_Atomic bool connected;
+	_Atomic int leaderless; /* partitions */
 	_Atomic bool fatal;
 	_Atomic bool stopping;
 	_Atomic int64_t stop_deadline_ns;
@@ -185,8 +192,11 @@ static int
 on_stats(rd_kafka_t *rk UNUSED, char *json, size_t len, void *opaque)
 {
 	struct producer *producer = opaque;
+	struct kafka_stats stats;
 
-	atomic_store(&producer->connected, kafka_brokers_up(json, len) > 0);
+	kafka_stats_read(json, len, &stats);
+	atomic_store(&producer->connected, stats.brokers_up > 0);
+	atomic_store(&producer->leaderless, stats.leaderless);
 	return 0; /* librdkafka frees json */
 }
 
@@ -366,8 +376,12 @@ queue_length(struct producer *producer)
 static void
 collect(void *arg, struct metrics_sink *sink)
 {
-	metrics_emit(
-		sink, &queue_family, METRIC_NO_TAGS, (double)queue_length(arg));
+	struct producer *producer = arg;
+
+	metrics_emit(sink, &queue_family, METRIC_NO_TAGS,
+		(double)queue_length(producer));
+	metrics_emit(sink, &leaderless_family, METRIC_NO_TAGS,
+		(double)atomic_load(&producer->leaderless));
 }
 
 static void

@@ -234,10 +234,9 @@ kafka_open(enum kafka_role role, rd_kafka_conf_t **conf, rd_kafka_t **ret,
 	return 0;
 }
 
-int
-kafka_brokers_up(const char *json, size_t len)
+static int
+count_brokers_up(json_t *root)
 {
-	json_t *root = json_loadb(json, len, 0, NULL);
 	json_t *brokers = json_object_get(root, "brokers");
 	const char *name;
 	json_t *broker;
@@ -255,8 +254,40 @@ kafka_brokers_up(const char *json, size_t len)
 			(source == NULL || strcmp(source, "logical") != 0))
 			up++;
 	}
-	json_decref(root);
 	return up;
+}
+
+static int
+count_leaderless(json_t *root)
+{
+	json_t *topics = json_object_get(root, "topics");
+	const char *name, *id;
+	json_t *topic, *partition;
+	int n = 0;
+
+	json_object_foreach(topics, name, topic)
+	{
+		json_t *partitions = json_object_get(topic, "partitions");
+
+		/* "-1": where messages wait that have no partition yet. */
+		json_object_foreach(partitions, id, partition)
+		{
+			json_t *leader = json_object_get(partition, "leader");
+
+			n += id[0] != '-' && json_integer_value(leader) < 0;
+		}
+	}
+	return n;
+}
+
+void
+kafka_stats_read(const char *json, size_t len, struct kafka_stats *ret)
+{
+	json_t *root = json_loadb(json, len, 0, NULL);
+
+	ret->brokers_up = count_brokers_up(root);
+	ret->leaderless = count_leaderless(root);
+	json_decref(root);
 }
 
 int

@@ -36,11 +36,12 @@ int kafka_conf_new(const struct settings *settings, enum kafka_role role,
 int kafka_open(enum kafka_role role, rd_kafka_conf_t **conf, rd_kafka_t **ret,
 	struct error *err) NODISCARD;
 
-/*
- * Brokers that are connected, out of the statistics that librdkafka hands to
- * stats_cb every second; -1 when `json` cannot be read.
- */
-int kafka_brokers_up(const char *json, size_t len);
+/* Out of the statistics that librdkafka hands to stats_cb every second. */
+struct kafka_stats {
+	int brokers_up; /* connected; -1 when `json` cannot be read */
+	int leaderless; /* partitions, known to this client, without a leader */
+};
+void kafka_stats_read(const char *json, size_t len, struct kafka_stats *ret);
 
 /* Would librdkafka take kafka.properties.*?  Talks to nobody. */
 int kafka_check(const struct settings *settings, struct error *err) NODISCARD;

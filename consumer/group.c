@@ -174,9 +174,11 @@ static int
 on_stats(rd_kafka_t *rk, char *json, size_t len, void *opaque)
 {
 	struct group *group = opaque;
+	struct kafka_stats stats;
 
 	(void)rk;
-	atomic_store(&group->brokers_up, kafka_brokers_up(json, len));
+	kafka_stats_read(json, len, &stats);
+	atomic_store(&group->brokers_up, stats.brokers_up);
 	return 0; /* librdkafka frees it */
 }
 

@@ -155,6 +155,15 @@ properties_that_contradict_each_other_fail_to_open(void **state)
 	assert_non_null(strstr(err.msg, "max.poll.interval.ms"));
 }
 
+static struct kafka_stats
+read_stats(const char *json)
+{
+	struct kafka_stats stats;
+
+	kafka_stats_read(json, strlen(json), &stats);
+	return stats;
+}
+
 static void
 connected_brokers_are_counted_once(void **state)
 {
@@ -166,9 +175,22 @@ connected_brokers_are_counted_once(void **state)
 		"\"GroupCoordinator\":{\"state\":\"UP\",\"source\":\"logical\"}"
 		"}}";
 
-	assert_int_equal(kafka_brokers_up(json, sizeof(json) - 1), 1);
-	assert_int_equal(kafka_brokers_up("{}", 2), -1);
-	assert_int_equal(kafka_brokers_up("nonsense", 8), -1);
+	assert_int_equal(read_stats(json).brokers_up, 1);
+	assert_int_equal(read_stats("{}").brokers_up, -1);
+	assert_int_equal(read_stats("nonsense").brokers_up, -1);
+}
+
+static void
+partitions_without_a_leader_are_counted(void **state)
+{
+	(void)state;
+	static const char json[] =
+		"{\"brokers\":{},\"topics\":{\"t\":{\"partitions\":{"
+		"\"0\":{\"leader\":1},\"1\":{\"leader\":-1},"
+		"\"2\":{\"leader\":-1},\"-1\":{\"leader\":-1}}}}}";
+
+	assert_int_equal(read_stats(json).leaderless, 2);
+	assert_int_equal(read_stats("{}").leaderless, 0);
 }
 
 int
@@ -185,6 +207,7 @@ main(void)
 		cmocka_unit_test(
 			properties_that_contradict_each_other_fail_to_open),
 		cmocka_unit_test(connected_brokers_are_counted_once),
+		cmocka_unit_test(partitions_without_a_leader_are_counted),
 	};
 
 	return cmocka_run_group_tests_name("kafka", tests, NULL, NULL);
