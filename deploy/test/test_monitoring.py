@@ -224,17 +224,17 @@ def slow_redis(port, milliseconds=50):
 
 
 def test_an_exhausted_pool_reaches_the_webhook_in_time(world):
-    seen = world.webhook.seen
+    webhook = world.webhook
     with slow_redis(world.stack.redis_port), world.load(connections=64):
         wait_for(lambda: world.api.metric("redis.connection.pending"),
                  what="requests that wait")
         begin = time.monotonic()
-        wait_for(lambda: ("RedisPoolExhausted", "firing") in seen, 60,
+        wait_for(lambda: ("RedisPoolExhausted", "firing") in webhook.seen, 60,
                  "the alert at the webhook")
         took = time.monotonic() - begin
         assert world.api.metric("redis.connection.active") == POOL
     assert 10 <= took <= PROMISE
     # The lesser alert is not sent beside it.
-    assert ("RedisPoolHigh", "firing") not in seen
-    wait_for(lambda: ("RedisPoolExhausted", "resolved") in seen, 60,
+    assert ("RedisPoolHigh", "firing") not in webhook.seen
+    wait_for(lambda: ("RedisPoolExhausted", "resolved") in webhook.seen, 60,
              "the all-clear at the webhook")

@@ -111,4 +111,9 @@ DRILLS = {drill.name: drill for drill in (
           rate=50),
     Drill("restart", "a new version goes out under load",
           "Restart and rollback", strikes.nothing, rate=50),
+    Drill("deploy", "consumer and api of a new version, in an event",
+          "Deploy during an event", strikes.nothing, rate=50),
+    Drill("bad-config", "the api was restarted with a wrong key in its file",
+          "A daemon does not start", strikes.wrong_key, ("TargetDown",),
+          (prometheus('up{job="coupon-api"}', below(1)),)),
 )}

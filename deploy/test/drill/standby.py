@@ -74,6 +74,7 @@ def primary_lost(world):
     standby = Standby(world)
     hosts = (f"127.0.0.1:{world.stack.postgres_port},"
              f"127.0.0.1:{standby.port}/coupon")
+    primary = world.stack.postgres_port
     standby.start()
     try:
         wait_for(standby.streams, 20, "the standby to stream")
@@ -82,9 +83,11 @@ def primary_lost(world):
         world.stack.start()
         world.elsewhere.append(("127.0.0.1:15432/coupon", hosts))
         world.kill("postgres", signal.SIGKILL)
+        world.stack.postgres_port = standby.port
         yield
     finally:
         world.elsewhere.clear()
+        world.stack.postgres_port = primary
         world.stack.env.pop("LOCAL_DAEMON_POSTGRES", None)
         standby.end()
         world.stack.start()

@@ -109,6 +109,15 @@ def nothing(world):
 
 
 @contextmanager
+def wrong_key(world):
+    path = world.stack.dir / "api.yaml"
+    world.keep(path)
+    world.stack.stop("api")
+    path.write_text(path.read_text().replace("max-active:", "max-actve:"))
+    yield
+
+
+@contextmanager
 def flapping_consumer(world):
     """A second one that comes and goes, until world.give_in is set."""
     world.give_in = threading.Event()
@@ -231,7 +240,7 @@ def _unreadable(world):
         [*command, "--dead-letters", "list", "--json"], env=world.stack.env,
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
     assert result.returncode == 0, result.stderr
-    return sum(json.loads(line)["reason"] == "UNREADABLE"
+    return sum(json.loads(line)["headers"].get("reason") == "UNREADABLE"
                for line in result.stdout.splitlines())
 
 

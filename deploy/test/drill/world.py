@@ -14,7 +14,8 @@ import signal
 import socket
 import subprocess
 import urllib.parse
-from pathlib import Path
+
+import psycopg2
 
 import web
 from monitor import Prometheus
@@ -191,9 +192,12 @@ class World:
         return reply.status == 202 and reply.json
 
     def has_row(self, accepted):
-        return self.client.query(
-            "SELECT 1 FROM user_coupon WHERE coupon_id = %s AND request_id = %s",
-            self.event, accepted["requestId"])
+        try:
+            return self.client.query(
+                "SELECT 1 FROM user_coupon WHERE coupon_id = %s"
+                " AND request_id = %s", self.event, accepted["requestId"])
+        except psycopg2.OperationalError:
+            return None
 
     @staticmethod
     def free_port():
