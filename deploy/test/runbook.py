@@ -76,5 +76,6 @@ def run(where, scripts, env, others=(), timeout=120):
         ["bash", "-euxo", "pipefail", "-c", here("".join(scripts), where, others)],
         cwd=ROOT, text=True, env=env, stdin=subprocess.DEVNULL,
         capture_output=True, timeout=timeout)
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 0, result.stderr.replace(
+        where.admin_token(), "***")
     return result.stdout

@@ -26,6 +26,7 @@
 #include <sodium.h>
 
 #define LOOK_TIMEOUT_NS (120 * NS_PER_S)
+#define PATIENCE_NS (10 * NS_PER_S)
 #define POOL_DRAIN_NS (1 * NS_PER_S)
 
 enum { SECOND_LOOK_S = 2, TRIES = 5 };
@@ -353,13 +354,16 @@ verify(const struct settings *settings, struct report *report,
 	return rc;
 }
 
-/* Few connections, whatever the daemons have. */
+/* Few connections, and more patience than a request may have: a busy machine
+ * is no finding. */
 static struct settings
 modest(const struct settings *settings)
 {
 	struct settings ret = *settings;
 
 	ret.redis_pool_min_idle = 0;
+	ret.redis_pool_max_wait_ns = PATIENCE_NS;
+	ret.datasource_connection_timeout_ns = PATIENCE_NS;
 	ret.datasource_minimum_idle = 0;
 	return ret;
 }
