@@ -14,6 +14,8 @@
 #   make lint             clang-tidy, cppcheck, thread-safety analysis
 #   make fuzz             every fuzzer, FUZZ_SECONDS=60 each
 #   make bench            the ratios of docs/benchmarks.md
+#   make loadtest         SCENARIO="spike" URL=http://...; docs/loadtest.md
+#   make incident         the outage, replayed; docs/incident.md
 #   make docs             regenerate docs from the tables in the code
 #   make format | compile_commands.json | install | dist | clean | help
 #
@@ -82,7 +84,7 @@ endif
 # Probing the compiler and pkg-config costs forks; targets that only call a
 # script (run, stop, help ...) and make's re-reads do without.
 SCRIPT_GOALS := help run monitoring test test-all chaos drill scene status \
-		logs stop setup clean
+		logs stop setup clean loadtest loadtest-compare incident
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(SCRIPT_GOALS),$(MAKECMDGOALS)),all),)
 # =3 is gcc's: it reads comments, and clang stumbles over uthash's.
 warn   += $(call cc-option,-Wimplicit-fallthrough=3)
@@ -265,5 +267,5 @@ dist:
 clean:
 	rm -rf build compile_commands.json
 
--include deploy/local.mk loadtest/bench.mk
+-include deploy/local.mk loadtest/bench.mk loadtest/loadtest.mk
 -include $(ALL_OBJ:.o=.d) $(HEADERS:%.h=$(O)/%.hco.d)

@@ -28,7 +28,7 @@ FAULTS ?= 50
 SEED   ?= 1
 chaos:
 	@deploy/local/setup build run test $$(command -v go >/dev/null || \
-	  echo chaos)
+	  echo go)
 	@+$(MAKE) --no-print-directory all
 	@cd deploy/test && /usr/bin/python3 -B -m chaos --faults $(FAULTS) \
 	  --seed $(SEED)
@@ -55,4 +55,5 @@ setup:
 lint: lint-shell
 lint-shell:
 	shellcheck .ci/run deploy/test/run deploy/test/unit $(addprefix \
-	  deploy/local/,stack demo setup install-packages install-kafka *.sh)
+	  deploy/local/,stack demo setup install-packages install-kafka \
+	  install-go-tool *.sh)

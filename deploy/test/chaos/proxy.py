@@ -1,38 +1,24 @@
 # SPDX-License-Identifier: MIT
 """toxiproxy between the daemons and Redis, PostgreSQL and Kafka.
 
-Built once, by Go's module proxy, at a pinned version, into the cache.
+Built once, into the cache: deploy/local/install-go-tool.
 """
 
 import json
-import os
-import shutil
 import subprocess
 import urllib.request
-from pathlib import Path
 
 from service import die_with_parent, wait_for
-
-VERSION = "v2.5.0"  # builds with Debian 12's Go
-MODULE = "github.com/Shopify/toxiproxy/v2/cmd/server"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME")
-             or Path.home() / ".cache") / "coupon"
-PROGRAM = CACHE / f"toxiproxy-{VERSION}"
+from stack import ROOT
 
 
 def build():
     """The program's path; a RuntimeError says what is missing."""
-    if PROGRAM.exists():
-        return PROGRAM
-    if not shutil.which("go"):
-        raise RuntimeError("toxiproxy needs Go to be built: apt-get install "
-                           "golang-go, or run with --no-proxy")
-    target = CACHE / f"toxiproxy-{os.getpid()}"
-    subprocess.run(["go", "install", f"{MODULE}@{VERSION}"], check=True,
-                   env=dict(os.environ, GOBIN=str(target)), timeout=600)
-    (target / "server").rename(PROGRAM)  # whole or not there
-    target.rmdir()
-    return PROGRAM
+    made = subprocess.run([ROOT / "deploy/local/install-go-tool", "toxiproxy"],
+                          check=False, text=True, stdout=subprocess.PIPE)
+    if made.returncode:
+        raise RuntimeError("no toxiproxy (--no-proxy does without)")
+    return made.stdout.strip()
 
 
 class Proxy:

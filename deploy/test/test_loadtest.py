@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: MIT
+"""The pieces of make loadtest and make incident, in seconds."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from stack import ROOT, VARIABLES
+
+sys.path.append(str(ROOT / "loadtest/scenarios"))
+
+# pylint: disable=wrong-import-position
+import compare  # noqa: E402
+import generators  # noqa: E402
+import queueing  # noqa: E402
+import remote  # noqa: E402
+import target  # noqa: E402
+import verdict  # noqa: E402
+from table import SCENARIOS  # noqa: E402
+from watch import Watch  # noqa: E402
+
+K6 = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coupon"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def openload():
+    subprocess.run(["make", "-s", *VARIABLES, "build/release/bench/openload"],
+                   cwd=ROOT, check=True, stdin=subprocess.DEVNULL)
+
+
+class Server:
+    """Answers the n-th request as told, after that long."""
+
+    def __init__(self, answer):
+        self.users, lock = [], threading.Lock()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with lock:
+                    server.users.append(body["userId"])
+                    n = len(server.users)
+                status, text = answer(n)
+                if not status:
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *_):
+                pass
+
+        class Listener(ThreadingHTTPServer):
+            request_queue_size = 128
+
+        self._server = Listener(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def load(answer, tmp_path, profile, **options):
+    server = Server(answer)
+    try:
+        log = tmp_path / "log.csv"
+        return server, generators.finish_openload(generators.start_openload(
+            target.Target(server.url), 1, profile, log, **options), log)
+    finally:
+        server.close()
+
+
+def test_openload_keeps_to_the_profile(tmp_path):
+    server, run = load(lambda n: (202, "{}"), tmp_path,
+                       [(0, 0), (0.5, 200), (1, 200)], users=100, connections=8)
+    assert len(run.records) == 150 and run.errors() == 0
+    # Half of a ramp's requests come in the last three tenths of it.
+    assert run.records[25].due == pytest.approx(0.5 * 0.5 ** 0.5, abs=0.01)
+    assert run.records[100].due == pytest.approx(0.75, abs=0.01)
+    assert sorted(server.users) == sorted([*range(1, 101), *range(1, 51)])
+    assert all(r.due <= r.sent <= r.done for r in run.records)
+
+
+def test_openload_names_every_kind_of_answer(tmp_path):
+    answers = {1: (409, '{"code":"SOLD_OUT"}'), 2: (503, '{"code":"SERVICE_UNAVAILABLE"}'),
+               3: (0, "")}
+    _, run = load(lambda n: answers.get(n, (202, "{}")), tmp_path,
+                  [(0, 100), (0.2, 100)], connections=1)
+    assert run.outcomes() == {(202, ""): 17, (409, "SOLD_OUT"): 1, (0, "CLOSED"): 1,
+                              (503, "SERVICE_UNAVAILABLE"): 1}
+    assert run.errors() == 2
+    assert "SERVICE" in run.first[503, "SERVICE_UNAVAILABLE"]
+
+
+def test_openload_does_not_wait_for_answers(tmp_path):
+    """A stall of the server delays no request, and is in their latency."""
+    stalled = threading.Event()
+    threading.Timer(0.5, stalled.set).start()
+    _, run = load(lambda n: stalled.wait() and (202, "{}"), tmp_path,
+                  [(0, 100), (0.3, 100)], connections=1)
+    assert run.connections == len(run.records) == 30
+    assert all(r.done > r.due and r.done >= 0.3 for r in run.records)
+
+
+def test_the_incidents_load_follows_from_the_reports_figures():
+    def misses(ordinary, held):
+        errors, p95_s = queueing.outcome(queueing.profile(ordinary, held))
+        return abs(errors - queueing.ERRORS), abs(p95_s - queueing.P95_S)
+    errors, p95_s = misses(100, 1.37)
+    assert errors < 0.002 and p95_s < 0.02
+    assert misses(100, 2)[0] > 0.02
+    assert misses(60, 0.87)[1] > 0.15 and misses(160, 2.13)[1] > 0.1
+
+
+SUMMARY = {"metrics": {
+    "http_req_duration": {"values": {"p(95)": 310.25},
+                          "thresholds": {"p(95)<300": {"ok": False}}},
+    "errors": {"values": {"rate": 0.001}, "thresholds": {"rate<0.005": {"ok": True}}},
+    "outcome_limited": {"values": {"rate": 0.0},
+                        "thresholds": {"rate==0": {"ok": True}}},
+    "dropped_iterations": {"values": {"count": 3.0},
+                           "thresholds": {"count<30": {"ok": True}}},
+    "vus": {"values": {"max": 100}}}}
+
+
+def test_every_threshold_has_its_line():
+    rows = verdict.k6_rows(SUMMARY)
+    assert [(r.name, r.limit, r.value, r.ok) for r in rows] == [
+        ("latency p95", "< 300 ms", "310.2 ms", False),
+        ("errors", "< 0.50%", "0.100%", True),
+        ("refused by the limiter", "= 0.00%", "0.000%", True),
+        ("k6 too late for a request", "< 30", "3.0", True)]
+    text = verdict.table([*rows, verdict.verifier_row(None)])
+    assert "310.2 ms" in text and text.count("FAIL") == 1 and text.count("pass") == 3
+
+
+@pytest.mark.parametrize("found, ok", [
+    (None, None), ({"violations": 0, "text": ""}, True),
+    ({"violations": 2, "text": ""}, False),
+    ({"violations": None, "text": "no Redis"}, False)])
+def test_what_the_verifier_says_decides(found, ok):
+    assert verdict.verifier_row(found).ok is ok
+
+
+def result(**changes):
+    return {"scenario": "stampede", "commit": "abc", "passed": True,
+            "generator": {"errors": 0, "shares": {"202": 0.5}, "cpu_s": 1, "seconds": 10,
+                          "latency_ms": {"p95": 20.0}},
+            "server": {"cpu_stalled_share": 0.5, "api_cpu_us_per_request": 10.0}, **changes}
+
+
+def test_two_results_side_by_side():
+    other = result(commit="def", passed=False)
+    other["generator"] = dict(other["generator"], latency_ms={"p95": 30.0}, errors=5)
+    lines = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:5]]
+             for line in compare.table(result(), other).splitlines()}
+    assert lines["latency, p95, ms"] == ["20.00", "30.00", "+50.0%"]
+    assert lines["errors"] == ["0.00", "5.00", "-"]
+    assert lines["verdict"] == ["passed", "FAILED", ""]
+    assert lines["api, us CPU per request"][2] == "+0.0%"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "loadtest/results").glob("reference-*.json")),
+                         ids=lambda path: path.name)
+def test_reference_results_can_be_compared(path):
+    known = json.loads(path.read_text())
+    assert known["scenario"] in SCENARIOS
+    assert compare.figures(known)
+
+
+def test_quantiles_of_what_was_counted_in_between():
+    before = remote.parse_series(
+        't_bucket{le="0.1"} 10\nt_bucket{le="0.2"} 10\nt_bucket{le="+Inf"} 10\n')
+    after = remote.parse_series(
+        't_bucket{le="0.1"} 10\nt_bucket{le="0.2"} 110\nt_bucket{le="+Inf"} 110\n')
+    assert remote.quantiles(before, after, "t", 50)["p50"] == pytest.approx(150)
+    assert not remote.quantiles(after, after, "t", 50)
+
+
+@pytest.mark.skipif(not any(K6.glob("k6-*")) and not shutil.which("k6"),
+                    reason="k6 is not built: make loadtest does")
+@pytest.mark.parametrize("name", [s.name for s in SCENARIOS.values() if s.k6])
+def test_k6_takes_the_script(name):
+    k6 = next(K6.glob("k6-v*"), "k6")
+    shown = json.loads(subprocess.run(
+        [k6, "inspect", "-e", f"SCENARIO={name}", ROOT / "loadtest/k6/issue.js"],
+        check=True, capture_output=True).stdout)
+    assert list(shown["scenarios"]) == [name]
+    assert shown["thresholds"]["errors"]
+
+
+def test_a_run_against_a_real_api(service, stack, tmp_path):
+    api = service.api()
+    service.consumer()
+    url = f"http://127.0.0.1:{api.port}"
+    deployment = target.Target(url, stack.admin_token(), url)
+    event = deployment.new_event("test", 100)
+    log = tmp_path / "log.csv"
+    with Watch(deployment) as watch:
+        run = generators.finish_openload(generators.start_openload(
+            deployment, event, [(0, 200), (1, 200)], log, connections=10), log)
+    assert run.outcomes() == {(202, ""): 100, (409, "SOLD_OUT"): 100}
+    assert deployment.settle(event)["issued"] == 100
+    figures = watch.figures()
+    assert figures["requests"] == 200
+    assert figures["issue"]["ACCEPTED"] == 100
+    assert figures["pool"]["max"] == 50
+    assert deployment.settings()["redis.pool.max-active"] == "50"
+    assert deployment.verify() is None

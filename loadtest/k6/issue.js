@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+// issue.js - for k6: the scenarios with a think time, and the soak.
+//
+//	k6 run -e SCENARIO=spike -e URL=http://... -e EVENT=1 -e SUMMARY=FILE issue.js
+//
+// A user of a VU thinks for a second between requests, so N VUs make about N
+// requests/s while answers are fast, and fewer when they are not (the closed
+// model of the report).  Every 20th request is of a user who asked before.
+import http from "k6/http";
+import exec from "k6/execution";
+import { sleep } from "k6";
+import { Rate, Trend } from "k6/metrics";
+
+const scenario = __ENV.SCENARIO || "baseline";
+const minutes = Number(__ENV.SOAK_MINUTES || 30);
+
+const table = {
+  baseline: {
+    shape: { executor: "constant-vus", vus: 100, duration: "1m", gracefulStop: "20s" },
+    p95: 300,
+    errors: 0.005,
+  },
+  spike: {
+    shape: vus(10, ["50s", 500], ["20s", 500], ["50s", 10]),
+    p95: 500,
+    errors: 0.01,
+  },
+  extreme: {
+    shape: vus(0, ["30s", 1000], ["60s", 1000], ["10s", 0]),
+    p95: 1000,
+    errors: 0.05,
+    limited: true,
+  },
+  soak: {
+    shape: {
+      executor: "constant-arrival-rate",
+      rate: 300,
+      duration: `${minutes}m`,
+      preAllocatedVUs: 300,
+      maxVUs: 3000,
+      gracefulStop: "20s",
+    },
+    open: true,
+  },
+}[scenario];
+
+function vus(startVUs, ...stages) {
+  return {
+    executor: "ramping-vus",
+    startVUs,
+    gracefulRampDown: "20s", // longer than a request may take: none is cut off
+    gracefulStop: "20s",
+    stages: stages.map(([duration, target]) => ({ duration, target })),
+  };
+}
+
+function thresholds() {
+  if (table.open) {
+    // A start late by more than k6 can make up for is not an answer missing.
+    return { errors: ["rate==0"], dropped_iterations: ["count<30"] };
+  }
+  const all = {
+    http_req_duration: [`p(95)<${table.p95}`],
+    accepted_duration: [`p(95)<${table.p95}`],
+    errors: [`rate<${table.errors}`],
+  };
+  if (table.limited) all.outcome_limited = ["rate==0"]; // the limiter is off
+  return all;
+}
+
+export const options = {
+  scenarios: { [scenario]: table.shape },
+  thresholds: thresholds(),
+  summaryTrendStats: ["min", "med", "avg", "p(95)", "p(99)", "max"],
+  discardResponseBodies: false,
+};
+
+const outcomes = {};
+for (const name of ["accepted", "sold_out", "duplicate", "limited", "5xx", "other"]) {
+  outcomes[name] = new Rate(`outcome_${name}`);
+}
+const errors = new Rate("errors");
+const acceptedDuration = new Trend("accepted_duration", true);
+const codes = { SOLD_OUT: "sold_out", ALREADY_ISSUED: "duplicate" };
+
+http.setResponseCallback(http.expectedStatuses(202, 409, 429));
+
+function outcome(response) {
+  if (response.status === 202) return "accepted";
+  if (response.status === 429) return "limited";
+  if (response.status === 409) return codes[response.json("code")] || "other";
+  return response.status >= 500 ? "5xx" : "other"; // 0: no answer
+}
+
+function user(n) {
+  return 1 + (n % 20 === 19 ? n - 10 : n);
+}
+
+export default function () {
+  if (!table.open) think();
+  const body = JSON.stringify({
+    couponId: Number(__ENV.EVENT),
+    userId: user(exec.scenario.iterationInTest),
+  });
+  const response = http.post(
+    `${__ENV.URL}/api/user-coupons/issue-async`,
+    body,
+    { headers: { "Content-Type": "application/json" }, timeout: "15s" },
+  );
+  count(response);
+}
+
+// Before the request: VUs that start together do not ask together.
+function think() {
+  sleep(exec.vu.iterationInScenario === 0 ? Math.random() : 0.5 + Math.random());
+}
+
+function count(response) {
+  const found = outcome(response);
+  for (const [name, rate] of Object.entries(outcomes)) rate.add(name === found);
+  errors.add(found === "5xx" || found === "other");
+  if (found === "accepted") acceptedDuration.add(response.timings.duration);
+  if (found === "5xx" || found === "other") say(response);
+}
+
+// The first of each VU, in the log: what went wrong.
+let said = false;
+function say(response) {
+  if (said) return;
+  said = true;
+  console.warn(`${response.status} ${response.error || response.body}`);
+}
+
+export function handleSummary(data) {
+  return { [__ENV.SUMMARY]: JSON.stringify(data) };
+}

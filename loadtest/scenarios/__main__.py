@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""make loadtest: the scenarios against `make run`, or against any deployment.
+
+Exit status: 0 everything held, 1 something did not.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+
+from remote import Refused
+from scenarios import run
+from table import DEFAULT, SCENARIOS
+from target import LOCAL, Stack, Target, private_stack
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        prog="make loadtest", formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n".join(f"  {s.name:11} {s.what}" for s in SCENARIOS.values()))
+    parser.add_argument("--url", help="of a deployment; ADMIN_TOKEN or EVENT, "
+                        "METRICS_URL, CONSUMER_URL and VERIFY_CONFIG are read")
+    parser.add_argument("scenario", nargs="*", choices=[*SCENARIOS, []],
+                        help=f"by default {', '.join(DEFAULT)}")
+    return parser.parse_args()
+
+
+def remote(url):
+    if not os.environ.get("ADMIN_TOKEN") and not os.environ.get("EVENT"):
+        sys.exit("loadtest: ADMIN_TOKEN=... to create an event there, or EVENT=... of "
+                 "one that is open")
+    return Target(url, os.environ.get("ADMIN_TOKEN"),
+                  os.environ.get("METRICS_URL"), os.environ.get("CONSUMER_URL"))
+
+
+def run_one(scenario, url):
+    if url:
+        if scenario.name == "partitions":
+            sys.exit("loadtest: partitions slows its own PostgreSQL; not with URL")
+        return run(scenario, remote(url))
+    if scenario.private:
+        with private_stack() as target:
+            target.start("redis", "postgres", "kafka", "api", "consumer")
+            return run(scenario, target)
+    target = Stack(os.environ)
+    target.start()
+    return run(scenario, target)
+
+
+def main():
+    args = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    if any(SCENARIOS[name].k6 for name in args.scenario or DEFAULT):
+        # Before anything is started: it may take minutes.
+        if subprocess.run([LOCAL / "install-go-tool", "k6"], check=False,
+                          stdout=subprocess.DEVNULL).returncode:
+            sys.exit(1)
+    results = []
+    try:
+        for name in args.scenario or DEFAULT:
+            results.append(run_one(SCENARIOS[name], args.url))
+    except (OSError, Refused, TimeoutError, RuntimeError) as error:
+        sys.exit(f"loadtest: {error}")
+    sys.exit(not all(results))
+
+
+main()

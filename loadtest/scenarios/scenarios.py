@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""One run of a scenario: load, watch, come to rest, verify, say so."""
+
+import statistics
+import threading
+import time
+
+import draw
+import generators
+import partitions
+import verdict
+from rows import LastRow
+from table import SOAK_MINUTES
+from target import OFF, ON, Stack
+from watch import Watch
+
+RAMP = [(0, 0), (1, 5000), (21, 5000)]
+USERS = 50_000
+
+
+def run(scenario, target):
+    """Prints the verdict; True when everything held."""
+    verdict.RESULTS.mkdir(exist_ok=True)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    stem = verdict.RESULTS / f"{scenario.name}_{stamp}"
+    print(f"{scenario.name}: {scenario.what}", flush=True)
+    with target.configured(ON if scenario.limiter else OFF):
+        event = target.new_event(scenario.name, scenario.stock)
+        generator, server, rows = RUNS.get(scenario.name, _with_k6)(
+            scenario, target, event, stem)
+        rows += _truth(target, event, generator)
+        passed = verdict.write(stem, scenario, target, generator, server, rows)
+    print(verdict.table(rows), _figures(generator, server), sep="\n")
+    print(f"  {stem}.json, .html\n"
+          f"{scenario.name}: {'passed' if passed else 'FAILED'}\n", flush=True)
+    return passed
+
+
+def _truth(target, event, generator):
+    """Latency is worth nothing when the count is wrong.
+
+    Who got no answer, or an unknown one, may have a coupon.
+    """
+    issued = target.settle(event)["issued"]
+    low, high = generator["accepted"], generator["accepted"] + generator["errors"]
+    limit = f"= {low:,}" if low == high else f"{low:,} .. {high:,}"
+    return [verdict.Row("coupons issued, as accepted", limit, f"{issued:,}",
+                        low <= issued <= high),
+            verdict.verifier_row(target.verify())]
+
+
+# ---- the shapes ----
+
+def _with_k6(scenario, target, event, stem):
+    with Watch(target) as watch:
+        generator = generators.k6(scenario.name, target, event, stem)
+    target.settle(event)
+    figures = watch.figures()
+    figures["rss_mb_over_time"] = watch.rss
+    return generator, figures, verdict.k6_rows(generator["summary"])
+
+
+def _soak(scenario, target, event, stem):
+    steps = threading.Thread(target=_soak_steps, args=(target, SOAK_MINUTES * 60),
+                             daemon=True)
+    steps.start()
+    generator, figures, rows = _with_k6(scenario, target, event, stem)
+    steps.join()
+    over_time = [by for _, by in figures["rss_mb_over_time"]]
+    rows += [_flat(name, [by[name] for by in over_time]) for name in over_time[0]]
+    return generator, figures, rows
+
+
+def _soak_steps(target, seconds):
+    """A third through, the pool shrinks and grows; at half, the topic grows."""
+    if not isinstance(target, Stack):
+        return
+    time.sleep(seconds / 3)
+    for size in (10, 50):
+        target.set({"redis.pool.max-active": size, "redis.pool.max-idle": size})
+        print(f"  pool resized to {size}", flush=True)
+        time.sleep(seconds / 12)
+    print(f"  topic grown to {target.grow_topic(2)} partitions", flush=True)
+
+
+def _flat(name, values):
+    """The last sixth against the second one: the first fills pools and maps."""
+    sixth = max(len(values) // 6, 1)
+    early = statistics.median(values[sixth:2 * sixth] or values)
+    late = statistics.median(values[-sixth:])
+    bound = max(0.05 * early, 4)
+    return verdict.Row(f"RSS of {name} grew by", f"< {bound:.1f} MB",
+                       f"{late - early:+.1f} MB ({early:.1f} -> {late:.1f})",
+                       late - early < bound)
+
+
+def _stampede(scenario, target, event, stem):
+    log = stem.with_suffix(".csv")
+    with Watch(target) as watch, LastRow(target, event) as last_row:
+        arrivals = generators.finish_openload(generators.start_openload(
+            target, event, RAMP, log, users=USERS, connections=1000), log)
+    log.unlink()
+    target.settle(event)
+    figures = watch.figures()
+    behind = last_row.unix - arrivals.last_accept_unix()
+    figures["last_row_after_last_accept_s"] = round(behind, 3)
+    draw.page(stem.with_suffix(".html"), scenario.what,
+              draw.timeline({"stampede": (arrivals.records, watch.samples)}))
+    return arrivals.summary(), figures, _stampede_rows(arrivals, behind)
+
+
+def _stampede_rows(arrivals, behind):
+    def p95(status=None):
+        return generators.percentile(arrivals.ms(status=status), 95)
+    return [
+        verdict.below("latency p95", p95(), 50, "ms"),
+        verdict.below("latency, accepted p95", p95(202), 50, "ms"),
+        verdict.equals("errors", arrivals.errors(), 0),
+        verdict.equals("refused by the limiter",
+                       arrivals.outcomes()[429, "RATE_LIMITED"], 0),
+        verdict.below("last row after last accept", behind, 2, "s", 2)]
+
+
+RUNS = {"stampede": _stampede, "soak": _soak, "partitions": partitions.run}
+
+
+# ---- what is said beside the verdict ----
+
+def _figures(generator, server):
+    return "\n".join(f"  {line}" for line in (
+        *_of_generator(generator), *_of_server(server)))
+
+
+def _of_generator(generator):
+    cores = generator["cpu_s"] / generator["seconds"]
+    own_delay = generator.get("own_delay_ms")
+    yield (f"generator {generator['name']}: {cores:.2f} cores"
+           + (f", late by {_spread(own_delay)}" if own_delay else ""))
+    yield "answers: " + ", ".join(
+        f"{name} {share:.2%}" for name, share in generator["shares"].items())
+
+
+def _of_server(server):
+    if "requests" in server:
+        yield (f"api: {server['api_cpu_us_per_request']} us CPU per request; "
+               f"time to issue {_spread(server['time_to_issue_ms'])}")
+    if "pool" in server:
+        pool = server["pool"]
+        yield (f"pool: at most {pool['peak_active']} of {pool['max']} connections,"
+               f" {pool['peak_waiting']} waiting")
+    if "cores" in server:
+        cores = ", ".join(f"{name} {n:.2f}" for name, n in server["cores"].items())
+        yield (f"cores: {cores}; {server['cpu_stalled_share']:.0%} of the time "
+               "something waited for one")
+
+
+def _spread(values):
+    return ", ".join(f"{name} {value:.2f} ms" for name, value in values.items()) or "-"

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""The verdict on a run: what had to hold, what was measured; as a table on the
+terminal, and with everything known of the run as JSON."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from target import ROOT
+
+import report
+
+RESULTS = ROOT / "loadtest/results"
+_UNITS = {"http_req_duration": "ms", "accepted_duration": "ms"}
+_NAMES = {"http_req_duration": "latency", "accepted_duration": "latency, accepted",
+          "errors": "errors", "outcome_limited": "refused by the limiter",
+          "dropped_iterations": "k6 too late for a request"}
+
+
+@dataclass
+class Row:
+    """ok None: could not be checked."""
+
+    name: str
+    limit: str
+    value: str
+    ok: bool
+
+
+def k6_rows(summary):
+    """A row for each threshold of k6."""
+    return [_k6_row(name, metric, expression, outcome["ok"])
+            for name, metric in summary["metrics"].items()
+            for expression, outcome in metric.get("thresholds", {}).items()]
+
+
+def _k6_row(name, metric, expression, ok):
+    statistic = next(part for part in ("p(95)", "rate", "count")
+                     if expression.startswith(part))
+    value, limit = metric["values"][statistic], expression[len(statistic):]
+    label = _NAMES.get(name, name) + (" p95" if statistic == "p(95)" else "")
+    relation, bound = limit[0], float(limit.lstrip("<=>"))
+    if statistic == "rate":
+        return Row(label, f"{relation} {bound:.2%}", f"{value:.3%}", ok)
+    unit = f" {_UNITS[name]}" if name in _UNITS else ""
+    return Row(label, f"{relation} {bound:g}{unit}", f"{value:.1f}{unit}", ok)
+
+
+def below(name, value, bound, unit, digits=1):
+    return Row(name, f"< {bound:g} {unit}", f"{value:.{digits}f} {unit}", value < bound)
+
+
+def equals(name, value, wanted):
+    return Row(name, f"= {wanted:,}", f"{value:,}", value == wanted)
+
+
+def verifier_row(found):
+    """What coupon-verify had to say."""
+    if found is None:
+        return Row("coupon-verify", "nothing", "not run: VERIFY_CONFIG is not set", None)
+    if found["violations"] is None:
+        return Row("coupon-verify", "nothing", found["text"], False)
+    return Row("coupon-verify", "nothing", f"{found['violations']} violations",
+               not found["violations"])
+
+
+def table(rows):
+    cells = [("", "threshold", "value", "")] + [
+        (row.name, row.limit, row.value,
+         {True: "pass", False: "FAIL", None: "-"}[row.ok]) for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(4)]
+    return "\n".join("  " + "  ".join(
+        cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
+        for line in cells)
+
+
+def write(stem, scenario, target, generator, server, rows):
+    """The result file; True when everything held."""
+    passed = all(row.ok is not False for row in rows)
+    stem.with_suffix(".json").write_text(json.dumps({
+        "scenario": scenario.name, "what": scenario.what, "time": stem.name[-16:],
+        "passed": passed, "verdict": [asdict(row) for row in rows],
+        "commit": report.commit(), "machine": report.machine(),
+        "generator": generator, "server": server, "config": target.settings(),
+    }, indent=1) + "\n")
+    return passed
