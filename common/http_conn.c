@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #define DRAIN_QUIET_NS NS_PER_S
+#define DISPLACE_NS NS_PER_S /* quiet for less, it keeps its place */
 #define LINGER_NS (2 * NS_PER_S)
 #define LINGERING_MAX 256 /* per loop; others are just closed */
 #define LINGER_BYTES ((size_t)1024 * 1024) /* a client that sends more is cut */
@@ -183,6 +184,29 @@ cut_or_spare(struct http_conn *conn)
 	}
 	http_conn_busy(conn);
 	(void)shutdown(conn->fd, SHUT_RDWR); /* it sees this and ends */
+}
+
+struct http_conn *
+http_conn_longest_quiet(struct http_loop *loop)
+{
+	struct http_conn *conn = TAILQ_FIRST(&loop->quiet);
+	if (conn == NULL || conn->quiet_since_ns + DISPLACE_NS > loop->now_ns)
+		return NULL;
+	if (!conn->spared && has_unread(conn->fd)) {
+		http_conn_quiet(conn);
+		conn->spared = true;
+		return NULL;
+	}
+	return conn;
+}
+
+void
+http_conn_displace(struct http_conn *conn)
+{
+	http_conn_busy(conn);
+	(void)shutdown(conn->fd, SHUT_RDWR); /* its place is free shortly */
+	atomic_fetch_add_explicit(
+		&conn->loop->server->displaced, 1, memory_order_relaxed);
 }
 
 /* The oldest of those still lingering, once the others have ended. */

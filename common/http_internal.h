@@ -30,6 +30,8 @@ struct router;
  * keep-alive connections keep 10,000 of them resident.
  */
 #define HTTP_CONN_MEMORY 6144
+/* By so many a loop may exceed max_connections until those it cut are gone. */
+#define HTTP_ACCEPTS_PER_TURN 64
 
 struct http_server {
 	struct http_config config;
@@ -39,6 +41,7 @@ struct http_server {
 	_Atomic unsigned access_log_sample;
 	_Atomic size_t connections; /* of all loops, for max_connections */
 	_Atomic unsigned listening; /* loops whose listener is open */
+	_Atomic uint64_t displaced; /* cut to make room for others */
 	_Atomic bool draining;
 	_Atomic bool quiescing;
 	_Atomic bool stopping;
@@ -136,6 +139,9 @@ void http_conn_quiet(struct http_conn *conn);
 int64_t http_conn_tick(struct http_loop *loop);
 /* Cuts those without a request. */
 void http_conn_finish(struct http_loop *loop);
+/* Who goes when there is no room for a newcomer; NULL: nobody should. */
+struct http_conn *http_conn_longest_quiet(struct http_loop *loop);
+void http_conn_displace(struct http_conn *conn);
 void http_conn_init(struct http_loop *loop);
 void http_conn_fini(struct http_loop *loop);
 

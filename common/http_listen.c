@@ -8,8 +8,12 @@
  * plain bind goes first and says who has the port.
  *
  * We accept, not libmicrohttpd: it takes ten a turn and counts its limit per
- * daemon; here max_connections holds for all loops together and at the limit
- * clients wait in the backlog, whose length bounds that wait.
+ * daemon; here max_connections holds for all loops together.  At the limit a
+ * newcomer takes the place of the connection that has been without a complete
+ * request for longest, so that ten thousand clients that never finish one keep
+ * out neither probes nor customers.  Only while all are busy, or were within
+ * the last second, do clients wait in the backlog, whose length bounds that
+ * wait.
  *
  * Closing a listener resets the connections that the kernel has completed for
  * it.  So it first stops taking SYNs (a filter on the socket), then accepts
@@ -32,7 +36,6 @@
 #include <unistd.h>
 
 #define BACKLOG 1024
-#define ACCEPTS_PER_TURN 64
 #define PAUSE_NS (20 * NS_PER_MS)
 #define QUIESCE_NS (200 * NS_PER_MS)
 
@@ -295,13 +298,20 @@ on_listen(void *arg, uint32_t events)
 	struct http_loop *loop = arg;
 
 	(void)events;
-	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+	for (int i = 0; i < HTTP_ACCEPTS_PER_TURN; i++) {
+		struct http_conn *displaced = NULL;
+
 		if (!has_room(loop)) {
-			pause_accepting(loop);
-			return;
+			displaced = http_conn_longest_quiet(loop);
+			if (displaced == NULL) {
+				pause_accepting(loop);
+				return;
+			}
 		}
 		if (!accept_one(loop))
 			return;
+		if (displaced != NULL)
+			http_conn_displace(displaced);
 	}
 }
 
@@ -366,7 +376,8 @@ http_listen_tick(struct http_loop *loop)
 		return INT64_MAX;
 	if (loop->now_ns < loop->accept_at_ns)
 		return loop->accept_at_ns;
-	if (has_room(loop) && http_listen_start(loop, &err) == 0) {
+	/* Again, whether or not there is room: some may be quiet by now. */
+	if (http_listen_start(loop, &err) == 0) {
 		loop->accept_at_ns = 0;
 		return INT64_MAX;
 	}

@@ -219,7 +219,7 @@ start_mhd(struct http_loop *loop)
 		MHD_OPTION_NOTIFY_COMPLETED, http_intake_completed, loop,
 		MHD_OPTION_NOTIFY_CONNECTION, http_conn_notify, loop,
 		MHD_OPTION_CONNECTION_LIMIT,
-		loop->server->config.max_connections + 1,
+		loop->server->config.max_connections + HTTP_ACCEPTS_PER_TURN,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_CONN_MEMORY,
 		MHD_OPTION_UNESCAPE_CALLBACK, http_intake_unescape, NULL,
 #if MHD_VERSION >= 0x00097701

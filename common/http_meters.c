@@ -28,6 +28,20 @@ static const struct metric_family families[] METRIC_FAMILY = {
 		.description = "Requests accepted and not yet answered.",
 		.tags = "server",
 	},
+	{
+		.name = "http.server.connections",
+		.kind = METRIC_GAUGE,
+		.description = "Connections open; server.max-connections "
+			       "bounds them.",
+		.tags = "server",
+	},
+	{
+		.name = "http.server.connections.displaced",
+		.kind = METRIC_COUNTER,
+		.description = "Connections without a request cut at "
+			       "server.max-connections, for others to come in.",
+		.tags = "server",
+	},
 };
 
 static const unsigned statuses[] = { 200, 201, 202, 204, 400, 401, 403, 404,
@@ -155,10 +169,16 @@ static void
 collect(void *arg, struct metrics_sink *sink)
 {
 	const struct http_server *server = arg;
+	const double values[] = {
+		(double)http_server_in_flight(server),
+		(double)atomic_load(&server->connections),
+		(double)atomic_load(&server->displaced),
+	};
 
-	metrics_emit(sink, &families[1],
-		METRIC_TAGS({ "server", server->config.thread_name }),
-		(double)http_server_in_flight(server));
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
+		metrics_emit(sink, &families[1 + i],
+			METRIC_TAGS({ "server", server->config.thread_name }),
+			values[i]);
 }
 
 struct http_meters *

@@ -263,23 +263,60 @@ connections_beyond_the_limit_wait(void **state UNUSED)
 	struct http_config config = app_config();
 	config.max_connections = 4;
 	config.idle_timeout_s = 60;
+	config.request_timeout_ns = 2 * NS_PER_S;
 	config.threads = 1;
 	app_start(&app, config);
 	for (size_t i = 0; i < ARRAY_SIZE(first); i++) {
 		client_open(&first[i], app.port);
-		client_get(&first[i], "/hello");
-		assert_true(client_read(&first[i], &reply));
+		client_get(&first[i], "/never");
 	}
 	client_open(&next, app.port);
 	client_get(&next, "/hello");
 	pfd = (struct pollfd){ .fd = next.fd, .events = POLLIN };
 	assert_int_equal(poll(&pfd, 1, 200), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(first); i++) {
+		assert_true(client_read(&first[i], &reply));
+		assert_int_equal(reply.status, 503);
+	}
 	client_close(&first[0]);
 	assert_true(client_read(&next, &reply));
 	assert_string_equal(reply.body, "hello");
 	client_close(&next);
 	for (size_t i = 1; i < ARRAY_SIZE(first); i++)
 		client_close(&first[i]);
+	app_stop(&app);
+}
+
+static void
+who_never_finishes_a_request_makes_room(void **state UNUSED)
+{
+	struct app app;
+	struct client slow[4], next;
+	struct client_reply reply;
+
+	struct http_config config = app_config();
+	config.max_connections = 4;
+	config.idle_timeout_s = 60;
+	config.threads = 1;
+	app_start(&app, config);
+	for (size_t i = 0; i < ARRAY_SIZE(slow); i++) {
+		client_open(&slow[i], app.port);
+		client_print(&slow[i], "GET /hello HTTP/1.1\r\n");
+		client_pause(10);
+	}
+	client_open(&next, app.port);
+	client_get(&next, "/hello");
+	assert_true(client_read(&next, &reply));
+	assert_string_equal(reply.body, "hello");
+	/* The oldest went, and nobody else. */
+	assert_true(client_sees_end(&slow[0], 1000));
+	for (size_t i = 1; i < ARRAY_SIZE(slow); i++) {
+		client_print(&slow[i], HOST "\r\n");
+		assert_true(client_read(&slow[i], &reply));
+		client_close(&slow[i]);
+	}
+	client_close(&slow[0]);
+	client_close(&next);
 	app_stop(&app);
 }
 
@@ -394,6 +431,7 @@ main(void)
 		cmocka_unit_test(slow_clients_are_cut),
 		cmocka_unit_test(a_client_that_does_not_read_is_cut),
 		cmocka_unit_test(connections_beyond_the_limit_wait),
+		cmocka_unit_test(who_never_finishes_a_request_makes_room),
 		cmocka_unit_test(a_port_in_use_is_named_with_its_process),
 		cmocka_unit_test(management_routes_move_to_their_own_port),
 		cmocka_unit_test(requests_are_measured_under_their_template),
