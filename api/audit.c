@@ -16,6 +16,9 @@
  * read may lack it.  Only a rebuild breaks this order; the reader notices it
  * by the epoch and looks again.
  *
+ * A record is some 250 bytes, so of a big event only a slice of the users
+ * gets them, as the caller wishes; a number costs a few bits, of all users.
+ *
  * Each number that is missing from what can be sold has one name: a holder
  * without a final state is LOST_ACCEPT, a rejected one STATE_MISMATCH, and
  * only a number that nobody holds is a LEAKED_SLOT.
@@ -88,12 +91,33 @@ find_number(struct audit *audit, enum audit_case found, int64_t seq)
 	return find(audit, found, &(struct message){ .seq = seq });
 }
 
+/* Neighbouring ids, and those that one service gives out, are spread. */
+static bool
+is_of_slice(const struct audit *audit, const struct message *message)
+{
+	uint64_t hash =
+		(uint64_t)message->user_id * UINT64_C(0x9e3779b97f4a7c15);
+
+	return audit->begin.n_slices <= 1 ||
+	       (hash >> 32) % audit->begin.n_slices == audit->begin.slice;
+}
+
+static bool
+hold_number(struct audit *audit, int64_t seq)
+{
+	return number_set_add(&audit->held, seq) &&
+	       number_set_add(&audit->taken, seq);
+}
+
 bool
 audit_add_holder(struct audit *audit, const struct message *holder)
 {
-	struct audit_request *request =
-		audit_records_provide(&audit->records, holder);
+	struct audit_request *request;
 
+	/* A scan may show it twice: his own slice tells that from a twin. */
+	if (!is_of_slice(audit, holder))
+		return hold_number(audit, holder->seq);
+	request = audit_records_provide(&audit->records, holder);
 	if (request == NULL)
 		return false;
 	if ((request->flags & HELD) != 0)
@@ -104,16 +128,17 @@ audit_add_holder(struct audit *audit, const struct message *holder)
 	if (number_set_has(&audit->held, holder->seq) &&
 		!find(audit, AUDIT_CASE_NUMBER_HELD_TWICE, holder))
 		return false;
-	return number_set_add(&audit->held, holder->seq) &&
-	       number_set_add(&audit->taken, holder->seq);
+	return hold_number(audit, holder->seq);
 }
 
 bool
 audit_add_rejected(struct audit *audit, const struct message *message)
 {
-	struct audit_request *request =
-		audit_records_provide(&audit->records, message);
+	struct audit_request *request;
 
+	if (!is_of_slice(audit, message))
+		return true;
+	request = audit_records_provide(&audit->records, message);
 	if (request == NULL)
 		return false;
 	request->flags |= REJECTED_THERE;
@@ -125,10 +150,12 @@ audit_add_pending(
 	struct audit *audit, const struct message *entry, int64_t score_ms)
 {
 	static const struct message unreadable;
-	struct audit_request *request =
-		entry == NULL ? NULL
-			      : audit_records_find(&audit->records, entry);
+	struct audit_request *request = NULL;
 
+	if (entry != NULL && !is_of_slice(audit, entry))
+		return true;
+	if (entry != NULL)
+		request = audit_records_find(&audit->records, entry);
 	if (request != NULL && (request->flags & HELD) != 0 &&
 		request->held_seq == entry->seq) {
 		request->flags |= PENDING;
@@ -161,30 +188,40 @@ find_twins(struct audit *audit, const struct audit_user *user,
 	       find(audit, AUDIT_CASE_NUMBER_TWICE, row);
 }
 
+static bool
+count_row(struct audit *audit, int64_t seq)
+{
+	audit->n_rows += seq >= 1 && seq <= audit->begin.total;
+	return number_set_add(&audit->rows, seq) &&
+	       number_set_add(&audit->taken, seq);
+}
+
 bool
 audit_add_row(struct audit *audit, const struct message *row)
 {
-	struct audit_request *request =
-		audit_records_provide(&audit->records, row);
+	struct audit_request *request;
 
+	if (!is_of_slice(audit, row))
+		return count_row(audit, row->seq);
+	request = audit_records_provide(&audit->records, row);
 	if (request == NULL || !find_twins(audit, request->user, row))
 		return false;
-	audit->n_rows += row->seq >= 1 && row->seq <= audit->begin.total;
 	if ((request->flags & ROW) == 0)
 		request->row_seq = row->seq;
 	if (request->user->row == NULL)
 		request->user->row = request;
 	request->flags |= ROW;
-	return number_set_add(&audit->rows, row->seq) &&
-	       number_set_add(&audit->taken, row->seq);
+	return count_row(audit, row->seq);
 }
 
 bool
 audit_add_rejection(struct audit *audit, const struct message *message)
 {
-	struct audit_request *request =
-		audit_records_provide(&audit->records, message);
+	struct audit_request *request;
 
+	if (!is_of_slice(audit, message))
+		return true;
+	request = audit_records_provide(&audit->records, message);
 	if (request == NULL)
 		return false;
 	request->flags |= REJECTION;
@@ -195,13 +232,17 @@ bool
 audit_add_message(
 	struct audit *audit, const struct message *message, bool consumed)
 {
-	struct audit_request *request =
-		audit_records_provide(&audit->records, message);
+	struct audit_request *request;
 
+	if (!consumed && !number_set_add(&audit->taken, message->seq))
+		return false;
+	if (!is_of_slice(audit, message))
+		return true;
+	request = audit_records_provide(&audit->records, message);
 	if (request == NULL)
 		return false;
 	request->flags |= consumed ? CONSUMED : WAITING;
-	return consumed || number_set_add(&audit->taken, message->seq);
+	return true;
 }
 
 /* ---- judging ---- */

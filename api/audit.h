@@ -29,6 +29,9 @@ struct audit_begin {
 	bool at_rest;     /* nothing is on its way: all is judged */
 	int64_t as_of_ms; /* else nothing accepted from then on */
 	int64_t stuck_after_ms;
+	/* Only every n_slices-th user is remembered and judged, so that an
+	 * event of any size fits; 0 or 1: all.  Numbers are judged anyway. */
+	uint32_t n_slices, slice;
 };
 /* `findings` is borrowed and added to, by the add functions as well. */
 struct audit *audit_new(

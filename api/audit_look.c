@@ -15,6 +15,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/param.h>
 
 /* By then somebody should have sent it: G3 promises 30 s. */
 #define STUCK_MS INT64_C(30000)
@@ -377,9 +378,22 @@ check_epoch(struct reading *r, struct error *err)
 	return rc;
 }
 
+static uint32_t
+count_slices(const struct reading *r)
+{
+	const struct event_figures *f = &r->figures;
+	int64_t given = MIN(f->next - 1, f->total) - f->free;
+
+	if (r->look->slice_users == 0)
+		return 1;
+	return (uint32_t)(1 + MAX(given, r->coupon.issued) /
+				      r->look->slice_users);
+}
+
 static int
 read_all(struct reading *r, struct error *err)
 {
+	const uint32_t n_slices = count_slices(r);
 	const struct audit_begin begin = {
 		.total = r->coupon.total,
 		.only_rows = r->figures.event != EVENT_LIVE,
@@ -389,9 +403,12 @@ read_all(struct reading *r, struct error *err)
 		.stuck_after_ms =
 			STUCK_MS +
 			r->look->settings->outbox_relay_after_ns / NS_PER_MS,
+		.n_slices = n_slices,
+		.slice = r->look->turn % n_slices,
 	};
 	int rc = 0;
 
+	r->result->n_slices = n_slices;
 	r->audit = audit_new(&begin, &r->result->findings);
 	if (r->audit == NULL)
 		return no_memory(err);
@@ -445,7 +462,11 @@ audit_look(const struct audit_look *look, int64_t coupon_id,
 {
 	struct reading r = { look, ret, .coupon_id = coupon_id };
 
-	*ret = (struct audit_result){ .conclusive = true, .complete = true };
+	*ret = (struct audit_result){
+		.conclusive = true,
+		.complete = true,
+		.n_slices = 1,
+	};
 	int rc = look_at_event(&r, err);
 
 	audit_free(r.audit);

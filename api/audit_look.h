@@ -29,6 +29,10 @@ struct audit_look {
 	bool whole_topic;                /* also what was consumed long ago */
 	/* More unconsumed messages than this are not read; 0: no limit. */
 	int64_t backlog_max;
+	/* Of an event with more users than this a slice is judged, another
+	 * one at each turn; 0: always all. */
+	int64_t slice_users;
+	uint32_t turn;
 	int64_t deadline_ns;
 	/* Called now and then; its error ends the look. */
 	int (*tick)(void *arg, struct error *err);
@@ -45,6 +49,7 @@ struct audit_result {
 	int64_t holders, pending, free_numbers; /* Redis */
 	int64_t next;                           /* 0: Redis lacks it */
 	int64_t messages; /* unconsumed, if it was necessary to look */
+	uint32_t n_slices;
 };
 
 /* -ERROR_NOT_FOUND: neither PostgreSQL nor Redis has it. */

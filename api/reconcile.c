@@ -7,7 +7,9 @@
  * rows are what is on its way, and that must be in the outbox or in Kafka.
  * Only when more is missing than that, or now and then, is the event compared
  * as a whole (api/audit_look.h), and what is found must be found again at a
- * second look before it counts.
+ * second look before it counts.  Of an event with more than SLICE_USERS users
+ * each look judges a slice, so that memory stays bounded; all slices take
+ * turns.
  *
  * That a request is lost in Kafka is seen like this: it is held in users,
  * was not in the outbox when that was read, which only Kafka's
@@ -51,6 +53,8 @@
 #define REBUILD_EVERY_NS (60 * NS_PER_S)
 #define STEP_TIMEOUT_NS (5 * NS_PER_S)
 #define LOOK_TIMEOUT_NS (30 * NS_PER_S)
+#define LOOK_PER_USER_NS INT64_C(50000) /* measured: 10 us on a busy core */
+#define SLICE_USERS INT64_C(250000)     /* some 70 MB */
 /* A look that took a second is not repeated for so many, when nothing was
  * found and when something was. */
 #define REST_CLEAN 20
@@ -117,6 +121,7 @@ new_look(struct reconcile *reconcile, int64_t timeout_ns)
 		.shards = reconcile->config.shards,
 		.settings = reconcile->config.settings,
 		.backlog_max = BACKLOG_MAX,
+		.slice_users = SLICE_USERS,
 		.deadline_ns = clock_now_ns() + timeout_ns,
 		.tick = tick,
 		.arg = reconcile,
@@ -154,36 +159,51 @@ act(struct reconcile *reconcile, struct reconcile_memo *memo,
 }
 
 static void
-tell(const struct reconcile_memo *memo, const struct audit_findings *findings)
+note(struct reconcile_memo *memo, const struct audit_result *result)
 {
+	uint64_t before[AUDIT_N_VIOLATIONS];
+
+	memcpy(before, memo->counts, sizeof(before));
+	if (reconcile_memo_note(memo, &result->findings, result->n_slices))
+		memo->next_full_ns = 0; /* until it is gone */
 	for (size_t i = 0; i < AUDIT_N_VIOLATIONS; i++)
-		if (findings->counts[i] != memo->counts[i])
+		if (memo->counts[i] != before[i])
 			LOG_WARN("violations of an event",
 				LOG_INT("coupon", memo->coupon_id),
 				LOG_STR("violation",
 					audit_violation_name(
 						(enum audit_violation)i)),
-				LOG_INT("count", findings->counts[i]));
+				LOG_INT("count", memo->counts[i]));
+}
+
+static int
+look_once(struct reconcile *reconcile, const struct reconcile_memo *memo,
+	const struct coupon *coupon, struct audit_result *ret,
+	struct error *err)
+{
+	struct audit_look look = new_look(reconcile,
+		LOOK_TIMEOUT_NS + coupon->issued * LOOK_PER_USER_NS);
+
+	look.turn = memo->turn;
+	return audit_look(&look, coupon->id, ret, err);
 }
 
 /* A look whose findings are confirmed by a second one. */
 static int
-look_twice(struct reconcile *reconcile, int64_t coupon_id,
-	struct audit_result *ret, struct error *err)
+look_twice(struct reconcile *reconcile, const struct reconcile_memo *memo,
+	const struct coupon *coupon, struct audit_result *ret,
+	struct error *err)
 {
-	struct audit_look look = new_look(reconcile, LOOK_TIMEOUT_NS);
 	struct audit_result first;
-	int rc = audit_look(&look, coupon_id, ret, err);
+	int rc = look_once(reconcile, memo, coupon, ret, err);
 
 	if (rc != 0 || ret->findings.n == 0 || !ret->conclusive)
 		return rc;
 	first = *ret;
-	if (wait_for(reconcile, SECOND_LOOK_NS)) {
-		look = new_look(reconcile, LOOK_TIMEOUT_NS);
-		rc = audit_look(&look, coupon_id, ret, err);
-	} else {
+	if (wait_for(reconcile, SECOND_LOOK_NS))
+		rc = look_once(reconcile, memo, coupon, ret, err);
+	else
 		rc = error_set(err, ERROR_CLOSED, "reconcile: stopping");
-	}
 	if (rc == 0)
 		audit_findings_intersect(&ret->findings, &first.findings);
 	audit_result_fini(&first);
@@ -192,27 +212,23 @@ look_twice(struct reconcile *reconcile, int64_t coupon_id,
 
 static int
 compare(struct reconcile *reconcile, struct reconcile_memo *memo,
-	struct error *err)
+	const struct coupon *coupon, struct error *err)
 {
 	int64_t begun_ns = clock_now_ns();
 	struct audit_result result = { 0 };
-	int rc = look_twice(reconcile, memo->coupon_id, &result, err);
+	int rc = look_twice(reconcile, memo, coupon, &result, err);
+	int64_t now_ns = clock_now_ns(), took_ns = now_ns - begun_ns;
 
+	/* Also after a failure: the other events have their turn first. */
+	memo->not_before_ns = now_ns + REST_WRONG * took_ns;
 	if (rc == -ERROR_NOT_FOUND)
 		return 0; /* deleted meanwhile */
 	if (rc != 0)
 		return rc;
-	int64_t now_ns = clock_now_ns(), took_ns = now_ns - begun_ns;
-
-	memo->not_before_ns = now_ns + REST_WRONG * took_ns;
 	memo->next_full_ns = now_ns + MAX(FULL_EVERY_NS, REST_CLEAN * took_ns);
 	if (result.conclusive) {
-		tell(memo, &result.findings);
-		memcpy(memo->counts, result.findings.counts,
-			sizeof(memo->counts));
+		note(memo, &result);
 		act(reconcile, memo, &result.findings);
-		if (result.findings.n > 0)
-			memo->next_full_ns = 0; /* until it is gone */
 	}
 	audit_result_fini(&result);
 	return 0;
@@ -265,7 +281,7 @@ tend_event(struct reconcile *reconcile, const struct coupon *coupon,
 	if (clock_now_ns() < memo->next_full_ns)
 		rc = count(reconcile, coupon, &off, err);
 	if (rc == 0 && off)
-		rc = compare(reconcile, memo, err);
+		rc = compare(reconcile, memo, coupon, err);
 	return rc;
 }
 

@@ -2,6 +2,8 @@
 #include "api/reconcile_memo.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <sys/param.h>
 
 /* uthash is macros: what clang-tidy counts below is their expansion. */
 /* NOLINTBEGIN(readability-function-size,readability-function-cognitive-complexity,clang-analyzer-unix.Malloc) */
@@ -41,6 +43,26 @@ reconcile_memos_forget(struct reconcile_memos *memos)
 }
 
 /* NOLINTEND(readability-function-size,readability-function-cognitive-complexity,clang-analyzer-unix.Malloc) */
+
+/* The most that a slice showed; over after a round that showed nothing. */
+bool
+reconcile_memo_note(struct reconcile_memo *memo,
+	const struct audit_findings *findings, uint32_t n_slices)
+{
+	bool wrong = false;
+	bool round_ends = ++memo->turn % n_slices == 0;
+
+	for (size_t i = 0; i < AUDIT_N_VIOLATIONS; i++) {
+		memo->round[i] = MAX(memo->round[i], findings->counts[i]);
+		memo->counts[i] = round_ends
+					  ? memo->round[i]
+					  : MAX(memo->counts[i], memo->round[i]);
+		wrong |= memo->counts[i] > 0;
+	}
+	if (round_ends)
+		memset(memo->round, 0, sizeof(memo->round));
+	return wrong;
+}
 
 void
 reconcile_memos_fini(struct reconcile_memos *memos)

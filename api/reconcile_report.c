@@ -25,7 +25,8 @@ static const struct metric_family age_family METRIC_FAMILY = {
 static const struct metric_family violations_family METRIC_FAMILY = {
 	.name = "coupon.reconcile.violations",
 	.kind = METRIC_GAUGE,
-	.description = "Violations that the events show, as last seen.",
+	.description = "Violations that the events show, as last seen (of an "
+		       "event above 250,000 users: in one slice of them).",
 	.tags = "violation",
 };
 static const struct metric_family restored_family METRIC_FAMILY = {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/audit.h"
+#include "api/reconcile_memo.h"
 #include "common/tests/unit.h"
 
 enum { NOW_MS = 100000, STUCK_MS = 30000, TOTAL = 10, NEXT = 4 };
@@ -222,6 +223,79 @@ a_number_nobody_holds_has_leaked(void **state)
 }
 
 static void
+look_at_slice(struct look *look, uint32_t n_slices, uint32_t slice)
+{
+	const struct audit_begin begin = { .total = 100,
+		.next = 101,
+		.as_of_ms = NOW_MS,
+		.n_slices = n_slices,
+		.slice = slice };
+
+	look->findings = (struct audit_findings){ 0 };
+	look->audit = audit_new(&begin, &look->findings);
+	assert_non_null(look->audit);
+	/* Users 1 .. 97 have rows, 98 is lost, 99 is rejected, 100 leaked. */
+	for (int64_t user = 1; user <= 99; user++) {
+		const struct message *own = REQUEST(user, "own", user);
+
+		assert_true(audit_add_holder(look->audit, own));
+		assert_true(audit_add_holder(look->audit, own));
+		if (user <= 97)
+			assert_true(audit_add_row(look->audit, own));
+		else if (user == 99)
+			assert_true(audit_add_rejection(look->audit, own));
+	}
+	assert_true(audit_judge(look->audit));
+}
+
+static void
+slices_together_find_what_one_look_finds(void **state)
+{
+	(void)state;
+	uint64_t lost = 0, rejected = 0;
+	struct look look;
+
+	look_at_slice(&look, 1, 0);
+	assert_int_equal(look.findings.n, 3);
+	audit_free(look.audit);
+	audit_findings_fini(&look.findings);
+	for (uint32_t slice = 0; slice < 7; slice++) {
+		look_at_slice(&look, 7, slice);
+		lost += look.findings.counts[AUDIT_LOST_ACCEPT];
+		rejected += look.findings.counts[AUDIT_STATE_MISMATCH];
+		/* Numbers are everybody's. */
+		assert_int_equal(look.findings.counts[AUDIT_LEAKED_SLOT], 1);
+		assert_int_equal(
+			look.findings.counts[AUDIT_DUPLICATE_NUMBER], 0);
+		audit_free(look.audit);
+		audit_findings_fini(&look.findings);
+	}
+	assert_int_equal(lost, 1);
+	assert_int_equal(rejected, 1);
+}
+
+static void
+a_violation_is_over_after_a_round_without_it(void **state)
+{
+	(void)state;
+	struct reconcile_memo memo = { 0 };
+	struct audit_findings none = { 0 }, lost = { 0 };
+
+	lost.counts[AUDIT_LOST_ACCEPT] = 2;
+	assert_true(reconcile_memo_note(&memo, &lost, 1));
+	assert_int_equal(memo.counts[AUDIT_LOST_ACCEPT], 2);
+	assert_false(reconcile_memo_note(&memo, &none, 1));
+
+	memo.turn = 0;
+	assert_false(reconcile_memo_note(&memo, &none, 3));
+	assert_true(reconcile_memo_note(&memo, &lost, 3)); /* at once */
+	assert_true(reconcile_memo_note(&memo, &none, 3));
+	assert_true(reconcile_memo_note(&memo, &none, 3));
+	assert_true(reconcile_memo_note(&memo, &none, 3));
+	assert_false(reconcile_memo_note(&memo, &none, 3));
+}
+
+static void
 only_what_both_looks_found_stays(void **state)
 {
 	(void)state;
@@ -278,6 +352,8 @@ main(void)
 		cmocka_unit_test(
 			an_outbox_entry_of_another_number_is_an_orphan),
 		cmocka_unit_test(a_number_nobody_holds_has_leaked),
+		cmocka_unit_test(slices_together_find_what_one_look_finds),
+		cmocka_unit_test(a_violation_is_over_after_a_round_without_it),
 		cmocka_unit_test(only_what_both_looks_found_stays),
 		cmocka_unit_test(all_are_counted_and_a_bounded_number_kept),
 	};
