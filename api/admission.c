@@ -242,11 +242,17 @@ admission_configure(
 	breaker_configure(admission->breaker, &config, now_ns);
 }
 
-/* `least` and up to twice that on top, so that retries do not come at once. */
+/*
+ * `least` and up to twice that on top, so that retries do not come at once.
+ * Retry-After counts whole seconds: with less than one nothing would spread.
+ */
 static int64_t
 jittered(int64_t least_ns, int64_t now_ns)
 {
 	static _Thread_local uint64_t state;
+
+	if (least_ns < NS_PER_S)
+		least_ns = NS_PER_S;
 
 	/* xorshift64; the clock seeds each thread. */
 	state = state == 0 ? (uint64_t)now_ns | 1 : state;
@@ -273,8 +279,7 @@ ask_breaker(struct admission *admission,
 	int64_t wait_ns =
 		breaker_retry_after_ns(admission->breaker, request->now_ns);
 
-	ret->retry_after_ns = jittered(
-		wait_ns > NS_PER_S ? wait_ns : NS_PER_S, request->now_ns);
+	ret->retry_after_ns = jittered(wait_ns, request->now_ns);
 	return ADMISSION_BREAKER_OPEN;
 }
 

@@ -104,6 +104,28 @@ retries_are_spread(void **state)
 	fixture_fini(&f);
 }
 
+/* Retry-After is in whole seconds: below one there is nothing to spread. */
+static void
+retries_are_spread_over_seconds_however_short_the_period(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(LIMIT(1),
+		"ratelimiter.coupon-issue.limit-refresh-period=100ms",
+		UNCHANGED);
+	bool seen[4] = { false };
+
+	assert_int_equal(enter(&f), ADMISSION_OK);
+	for (int i = 0; i < 200; i++) {
+		assert_int_equal(enter(&f), ADMISSION_RATE_LIMITED);
+		int64_t seconds = f.permit.retry_after_ns / NS_PER_S;
+
+		assert_in_range(seconds, 1, 3);
+		seen[seconds] = true;
+	}
+	assert_true(seen[1] && seen[2]);
+	fixture_fini(&f);
+}
+
 static void
 the_latch_comes_first_and_costs_no_permit(void **state)
 {
@@ -247,6 +269,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(over_the_limit_is_refused_with_a_time_to_retry),
 		TEST(retries_are_spread),
+		TEST(retries_are_spread_over_seconds_however_short_the_period),
 		TEST(the_latch_comes_first_and_costs_no_permit),
 		TEST(a_request_with_a_key_is_never_told_by_the_latch),
 		TEST(a_latch_of_no_duration_is_off),
