@@ -4,6 +4,7 @@ proxy, some at once, then the reckoning of all guarantees."""
 
 from chaos.campaign import Campaign
 from chaos.faults import Stroke, catalogue
+from chaos.reckoning import Loss, forgotten_since
 from stack import DIRECTORY
 
 #        fault, which of two, seconds it lasts, at once with the one before
@@ -32,3 +33,15 @@ def test_a_short_campaign_violates_nothing(stack):
         campaign.close()
     assert not campaign.violations, campaign.violations
     assert campaign.counts["accepted"] > 1000
+
+
+def test_what_redis_may_forget_is_what_kafka_had_no_time_for():
+    """The excuse of G3, which the reckoning may not stretch."""
+    loss = Loss(100.0, 100.0)
+    assert forgotten_since(loss, []) == 95
+    # Away until the loss, or until the relay's next pass: all since then.
+    assert forgotten_since(loss, [(60, 100)]) == 55
+    assert forgotten_since(loss, [(60, 98.5), (30, 58.5)]) == 25
+    # Back for longer than a pass takes: what was due then is in Kafka.
+    assert forgotten_since(loss, [(60, 97)]) == 95
+    assert forgotten_since(loss, [(100.5, 120)]) == 95

@@ -152,8 +152,9 @@ class Campaign:
         healed = time.time()
         self._look_for_crashes(names)
         seconds = self._recover(names)
-        if any(stroke.fault.holds_up for stroke in strokes):
-            self.facts.held_up.append((begin, time.time()))
+        for away in {stroke.fault.keeps_from_kafka for stroke in strokes}:
+            if away:
+                self.facts.away[away].append((begin, time.time()))
         for stroke in strokes:
             self.recoveries[stroke.fault.name].append(seconds)
         self.say(f"{names}: {healed - begin:.1f} s, recovered in {seconds:.2f} s")
@@ -289,5 +290,6 @@ class Campaign:
             f"{count('DUPLICATE_USER', 'DUPLICATE_NUMBER')} duplicate, "
             f"{count('LOST_ACCEPT', 'STUCK_PENDING')} lost, "
             f"{count('LEAKED_SLOT')} leaked, {len(self.violations)} violations"
-            f" in all; excused {self.counts['excused']}, rejected "
+            f" in all; excused {self.counts['excused']}, relay away "
+            f"{self.counts['relay away']}, rejected "
             f"{self.counts['rejected']}")

@@ -2,8 +2,9 @@
 """The journal of an event at rest against PostgreSQL, Redis and Kafka.
 
 Every violation of G1-G7 has a name.  What Redis forgot before it reached
-Kafka (G3's excuse) is counted as excused, and what a Redis with old data gave
-away and PostgreSQL refused as rejected.
+Kafka (G3's excuse) is counted as excused, as "relay away" where only Redis
+and the apis, not Kafka, kept it from there, and what a Redis with old data
+gave away and PostgreSQL refused as rejected.
 """
 
 import json
@@ -13,7 +14,9 @@ from dataclasses import dataclass, field
 from confluent_kafka import Consumer, TopicPartition
 
 RELAY_AFTER_S = 3
-EXCUSE_S = RELAY_AFTER_S + 2
+# A relay sends what is due within this time of being able to.
+RELAY_PASS_S = 2
+EXCUSE_S = RELAY_AFTER_S + RELAY_PASS_S
 # After a loss Redis may serve its old numbers until its fence is up.
 UNFENCED_S = 15
 DEADLINE_S = 1.0
@@ -34,8 +37,20 @@ class Facts:
     """What happened to everyone, for all events of a round."""
 
     losses: list = field(default_factory=list)
-    held_up: list = field(default_factory=list)  # (begin, end)
+    # (begin, end) of what kept accepted requests from Kafka: Kafka away, and
+    # no relay (Redis or all apis away)
+    away: dict = field(default_factory=lambda: {"kafka": [], "relay": []})
     frozen: list = field(default_factory=list)   # (port, begin, end)
+
+
+def forgotten_since(loss, away):
+    """Kafka has all that was accepted earlier: there was a time when it was
+    due and nothing of `away` was in the way."""
+    since = loss.end
+    for begin, end in sorted(away, key=lambda span: span[1], reverse=True):
+        if end >= since - RELAY_PASS_S:
+            since = min(since, begin)
+    return since - EXCUSE_S
 
 
 def read_topic(port, topic):
@@ -200,26 +215,22 @@ class Reckoning:
             self._excuse("LOST_ACCEPT", user, request, accepted)
 
     def _excuse(self, name, user, request, accepted):
-        if all(self._is_excused(t) for t in accepted[:1]):
+        away = self.facts.away
+        if self._is_forgotten(accepted[0], away["kafka"]):
             self.counts["excused"] += 1
+        elif self._is_forgotten(accepted[0], away["kafka"] + away["relay"]):
+            self.counts["relay away"] += 1
         else:
             self.violation(name, f"{user}:{request} {[t.seq for t in accepted]}"
                            f" accepted at {accepted[0].sent:.3f}")
 
-    def _is_excused(self, entry):
-        return any(self._forgotten_since(loss) <= entry.done
+    def _is_forgotten(self, entry, away):
+        return any(forgotten_since(loss, away) <= entry.done
                    and entry.sent <= loss.end for loss in self.facts.losses)
 
-    def _forgotten_since(self, loss):
-        """Kafka has all that was accepted earlier: the relay had the time."""
-        since = loss.end - EXCUSE_S
-        for begin, end in sorted(self.facts.held_up, reverse=True):
-            if begin <= loss.end and end >= since:
-                since = min(since, begin - EXCUSE_S)
-        return since
-
     def _is_near_loss(self, entry):
-        return any(self._forgotten_since(loss) <= entry.done
+        away = [*self.facts.away["kafka"], *self.facts.away["relay"]]
+        return any(forgotten_since(loss, away) <= entry.done
                    and entry.sent <= loss.end + UNFENCED_S
                    for loss in self.facts.losses)
 
