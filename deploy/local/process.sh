@@ -35,7 +35,8 @@ launch() { # NAME COMMAND...
 
 # Returns as soon as COMMAND succeeds; ends the script when NAME dies first.
 wait_until() { # NAME SECONDS WHAT COMMAND...
-	local name=$1 limit=$2 what=$3 begin=$SECONDS told=$SECONDS
+	local name=$1 what=$3 begin=$SECONDS told=$SECONDS
+	local limit=$(($2 * ${LOCAL_PATIENCE:-1}))
 	shift 3
 	until "$@" >/dev/null 2>&1; do
 		is_running "$name" || give_up "$name" "ended before $what"

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The service under test: daemons on an empty database, and its oracle."""
 
-import ctypes
 import datetime
 import itertools
 import json
@@ -13,27 +12,20 @@ import psycopg2
 import redis
 
 import web
-from stack import ROOT
+from stack import PATIENCE, ROOT, die_with_parent
 
 _numbers = itertools.count(1)
-_libc = ctypes.CDLL(None)
-PR_SET_PDEATHSIG = 1
 
 
 def wait_for(condition, timeout=20, what=None):
     """The first true value of condition(); fails after `timeout` seconds."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * PATIENCE
     while True:
         value = condition()
         if value:
             return value
         assert time.monotonic() < end, f"not within {timeout} s: {what or condition}"
         time.sleep(0.02)
-
-
-def die_with_parent():
-    """In a child, between fork and exec."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Endpoint:
@@ -107,7 +99,7 @@ class Daemon(Endpoint):
     def stop(self, timeout=30):
         """SIGTERM; the exit status."""
         self.process.terminate()
-        return self.process.wait(timeout)
+        return self.process.wait(timeout * PATIENCE)
 
 
 class Client:
@@ -192,7 +184,7 @@ class Client:
             command += ["--set", f"{key}={value}"]
         result = subprocess.run(
             [*command, "--json", *arguments], env=self.stack.env, text=True,
-            capture_output=True, timeout=60)
+            capture_output=True, timeout=60 * PATIENCE)
         assert result.returncode in (0, 1), result.stderr
         return result.returncode, json.loads(result.stdout)
 
@@ -256,7 +248,7 @@ class Service(Client):
         codes = {}
         for daemon in running:
             try:
-                codes[daemon.log.name] = daemon.process.wait(30)
+                codes[daemon.log.name] = daemon.process.wait(30 * PATIENCE)
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 codes[daemon.log.name] = "no end within 30 s"

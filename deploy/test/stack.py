@@ -6,16 +6,22 @@ however the run ends, so two runs never share a block, and a directory whose
 block is free was left behind by a run that was killed.
 """
 
+import ctypes
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
 
+_libc = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "deploy/local/stack"
 DIRECTORY = ROOT / "build/test"
 BLOCK = 20  # ports per stack
+# On a machine busy with other work all waiting may take so many times longer.
+PATIENCE = int(os.environ.get("TEST_PATIENCE", "1"))
 FIRST, LAST = (
     int(port) for port in os.environ.get("TEST_PORTS", "21000-31999").split("-")
 )
@@ -27,6 +33,11 @@ ENVIRONMENT = {
     name: value for name, value in os.environ.items()
     if not name.startswith(("COUPON_", "LOCAL_", "MAKE", "MFLAGS"))
 }
+
+
+def die_with_parent():
+    """In a child, between fork and exec."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _listen(port):
@@ -57,7 +68,7 @@ class Servers:
     def run(self, *arguments, check=True):
         return subprocess.run(
             [SCRIPT, *arguments], env=self.env, check=check, text=True,
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=120,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=120 * PATIENCE,
         )
 
     def start(self, *names):
@@ -91,7 +102,8 @@ class Servers:
         program = ROOT / f"build/release/bin/{name}"
         result = subprocess.run(
             [program, "--bootstrap-server", f"127.0.0.1:{self.kafka_port}",
-             *arguments], capture_output=True, text=True, timeout=60)
+             *arguments], capture_output=True, text=True,
+            timeout=60 * PATIENCE)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
@@ -153,6 +165,7 @@ def _environment(base, directory):
     env = dict(ENVIRONMENT)
     env.update({f"LOCAL_{k}_PORT": str(v) for k, v in ports.items()})
     env["LOCAL_DIR"] = str(directory)
+    env["LOCAL_PATIENCE"] = str(PATIENCE)
     env["LOCAL_SCRAPE_INTERVAL"] = "1s"
     env["LOCAL_ALERT_WEBHOOK"] = f"http://127.0.0.1:{base + 18}/"
     return env
