@@ -246,6 +246,7 @@ api_configure(struct api *api, const struct settings *settings)
 	pg_pools_configure(api->pg, settings);
 	admission_configure(api->admission, settings);
 	relay_configure(api->relay, settings);
+	reconcile_configure(api->reconcile, settings);
 	actuator_configure(api->actuator, settings->management_show_details,
 		settings->logging_level);
 	configure_server(atomic_load(&api->server), settings);

@@ -49,7 +49,6 @@
 
 #define PASS_EVERY_NS (5 * NS_PER_S)
 #define SECOND_LOOK_NS (1 * NS_PER_S)
-#define FULL_EVERY_NS (60 * NS_PER_S)
 #define REBUILD_EVERY_NS (60 * NS_PER_S)
 #define STEP_TIMEOUT_NS (5 * NS_PER_S)
 #define LOOK_TIMEOUT_NS (30 * NS_PER_S)
@@ -64,6 +63,7 @@
 struct reconcile {
 	struct reconcile_config config;
 	struct reconcile_report report;
+	_Atomic int64_t full_every_ns;
 	pthread_t thread;
 	struct mutex lock;
 	struct cond changed; /* with lock: stopping */
@@ -225,7 +225,9 @@ compare(struct reconcile *reconcile, struct reconcile_memo *memo,
 		return 0; /* deleted meanwhile */
 	if (rc != 0)
 		return rc;
-	memo->next_full_ns = now_ns + MAX(FULL_EVERY_NS, REST_CLEAN * took_ns);
+	memo->next_full_ns =
+		now_ns + MAX(atomic_load(&reconcile->full_every_ns),
+				 REST_CLEAN * took_ns);
 	if (result.conclusive) {
 		note(memo, &result);
 		act(reconcile, memo, &result.findings);
@@ -437,11 +439,20 @@ reconcile_start(const struct reconcile_config *config)
 		abort();
 	reconcile->config = *config;
 	reconcile_report_init(&reconcile->report, config->metrics);
+	reconcile_configure(reconcile, config->settings);
 	mutex_init(&reconcile->lock);
 	cond_init(&reconcile->changed);
 	sync_must(pthread_create(
 		&reconcile->thread, NULL, reconcile_main, reconcile));
 	return reconcile;
+}
+
+void
+reconcile_configure(
+	struct reconcile *reconcile, const struct settings *settings)
+{
+	atomic_store(
+		&reconcile->full_every_ns, settings->reconcile_interval_ns);
 }
 
 void

@@ -30,6 +30,10 @@ struct reconcile_config {
 struct reconcile *reconcile_start(const struct reconcile_config *config);
 void reconcile_stop(struct reconcile *reconcile); /* NULL ok */
 
+/* Live. */
+void reconcile_configure(
+	struct reconcile *reconcile, const struct settings *settings);
+
 /* For operators; any thread. */
 void reconcile_status(
 	struct reconcile *reconcile, struct reconcile_status *ret);
