@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """python3 -m chaos --faults 50 --seed 1: one campaign; exit 1 when it finds
-a violation.  Journals and logs stay in build/chaos/seed-N."""
+a violation.  Journals and logs stay in build/chaos/seed-N.  SIGUSR1 ends it
+after the round."""
 
 import argparse
 import shutil
@@ -54,6 +55,10 @@ def run(stack, directory, options):
     else:
         proxy = start(stack, directory)
     campaign = Campaign(stack, directory, options.seed, proxy, options.rate)
+
+    def end_after_round(*_):
+        campaign.ending = True
+    signal.signal(signal.SIGUSR1, end_after_round)
     try:
         campaign.run(campaign.schedule(options.faults))
     finally:

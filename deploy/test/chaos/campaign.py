@@ -12,8 +12,9 @@ from collections import Counter, defaultdict
 from chaos.faults import catalogue, schedule
 from chaos.load import Journal, Load, ask
 from chaos.proxy import Proxy
-from chaos.reckoning import Facts, Loss, Reckoning, read_topic
+from chaos.reckoning import Facts, Loss, Reckoning, messages
 from service import Service, timestamp, wait_for
+from stack import PATIENCE
 from web import Connection
 
 ROUND = 10          # faults between two reckonings
@@ -42,6 +43,7 @@ class Campaign:
         self.random = random.Random(seed)
         self.facts = Facts()
         self.violations, self.counts = [], Counter()
+        self.ending = False  # after this round
         self.recoveries = defaultdict(list)  # fault -> seconds
         self.struck = Counter()
         self._probes = itertools.count(10 ** 12)
@@ -90,6 +92,9 @@ class Campaign:
 
     def run(self, strokes):
         for number in range(0, len(strokes), ROUND):
+            if self.ending:
+                self.say("ended early, as asked to")
+                return
             self._round(number // ROUND + 1, strokes[number:number + ROUND])
 
     def _round(self, number, strokes):
@@ -105,6 +110,7 @@ class Campaign:
         finally:
             load.stop()
             journal.close()
+        self.facts.crowds = load.crowds
         self._wait_for_quiet([e[0] for e in events])
         self._reckon(number, [e[0] for e in events], journal, load.lag)
 
@@ -174,10 +180,11 @@ class Campaign:
         """Seconds until each api accepts someone and his row appears."""
         begin = time.monotonic()
         try:
-            asyncio.run(asyncio.wait_for(self._probe_all(), RECOVERED_S))
+            asyncio.run(asyncio.wait_for(
+                self._probe_all(), RECOVERED_S * PATIENCE))
         except asyncio.TimeoutError:
             self.violation("NOT_RECOVERED", f"{names}: no new row within "
-                           f"{RECOVERED_S} s")
+                           f"{RECOVERED_S * PATIENCE} s")
         return time.monotonic() - begin
 
     async def _probe_all(self):
@@ -224,7 +231,7 @@ class Campaign:
     # ---- the reckoning ----
 
     def _reckon(self, number, events, journal, lag):
-        in_kafka, _ = read_topic(self.stack.kafka_port, self.service.topic)
+        in_kafka, _ = messages(self.stack.kafka_port, self.service.topic)
         found, counts = [], Counter()
         tries = defaultdict(list)
         for entry in journal.tries:

@@ -10,6 +10,7 @@ answer is due) or with another (at most one coupon is).
 import asyncio
 import itertools
 import json
+import os
 import random
 import threading
 import time
@@ -20,6 +21,14 @@ from web import ISSUE, Connection
 
 PATIENCE_S = 20
 ANSWER_TIMEOUT_S = 15
+CORES = os.cpu_count()
+
+
+def crowd():
+    """Runnable threads per core, at least 1: how much longer all takes."""
+    with open("/proc/loadavg") as loadavg:
+        runnable = int(loadavg.read().split()[3].partition("/")[0])
+    return max(1.0, runnable / CORES)
 
 
 @dataclass
@@ -70,7 +79,8 @@ class Load:
     """Requests at `rate` a second for `events`, until stopped.
 
     events: [(id, weight, keyed)].  A thread of its own; lag is the longest
-    its loop came late, by which answers seem to have taken longer.
+    its loop came late, by which answers seem to have taken longer, crowds
+    [(time, crowd())] what the machine was busy with.
     """
 
     users = itertools.count(1)  # of all loads: a user is of one event
@@ -83,7 +93,7 @@ class Load:
         self._known = []  # (event, user, key) of earlier requests
         self._stop = False
         self._slot = 0.0
-        self.lag = 0.0
+        self.lag, self.crowds = 0.0, []
         self._executor = ThreadPoolExecutor(1)
         self._future = self._executor.submit(asyncio.run, self._run())
 
@@ -104,6 +114,7 @@ class Load:
     async def _watch_lag(self):
         while True:
             begin = time.monotonic()
+            self.crowds.append((time.time(), crowd()))
             await asyncio.sleep(0.05)
             self.lag = max(self.lag, time.monotonic() - begin - 0.05)
 
