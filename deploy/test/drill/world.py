@@ -6,6 +6,7 @@ leaves the copy behind, and the next one begins by putting it back.
 """
 
 import contextlib
+import fcntl
 import itertools
 import os
 import re
@@ -41,9 +42,11 @@ class World:
         self.event, self.load = None, None
         self.elsewhere = []  # what the runbook prints, what it is in this drill
         self._saved = self.stack.dir / "drill"
+        self._lock = None
         self._users = itertools.count(1)
 
     def __enter__(self):
+        self._be_alone()
         self._put_back_leftovers()
         self.stack.start()
         self.stack.start("prometheus", "alertmanager")
@@ -57,6 +60,15 @@ class World:
             signal.signal(number, signal.SIG_IGN)  # not half put back
         self.say("restore", "putting everything back")
         self.undo.close()
+
+    def _be_alone(self):
+        """Two drills would put back each other's files."""
+        self.stack.dir.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.stack.dir / "drill.lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AssertionError("another drill runs on this stack") from None
 
     def _new_event(self):
         try:
