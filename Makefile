@@ -16,6 +16,7 @@
 #   make bench            the ratios of docs/benchmarks.md
 #   make loadtest         SCENARIO="spike" URL=http://...; docs/loadtest.md
 #   make incident         the outage, replayed; docs/incident.md
+#   make images           container images, with docker, buildah or podman
 #   make docs             regenerate docs from the tables in the code
 #   make format | compile_commands.json | install | dist | clean | help
 #
@@ -84,7 +85,8 @@ endif
 # Probing the compiler and pkg-config costs forks; targets that only call a
 # script (run, stop, help ...) and make's re-reads do without.
 SCRIPT_GOALS := help run monitoring test test-all chaos drill scene status \
-		logs stop setup clean loadtest loadtest-compare incident
+		logs stop setup clean loadtest loadtest-compare incident \
+		images image-test
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(SCRIPT_GOALS),$(MAKECMDGOALS)),all),)
 # =3 is gcc's: it reads comments, and clang stumbles over uthash's.
 warn   += $(call cc-option,-Wimplicit-fallthrough=3)
@@ -145,11 +147,13 @@ $(BINS) $(BENCHES):
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(link_cmd)
 
-# The commit /actuator/info names: a new one relinks the programs only.
+# The commit /actuator/info names: a new one relinks the programs only.  Where
+# git cannot be asked, COMMIT="ID TIME BRANCH" says it.
 $(O)/commit: FORCE
 	@mkdir -p $(@D)
 	@id="$$(git log -1 --format='%h %cI' 2>/dev/null)"; \
 	  id="$$id $$(git rev-parse --abbrev-ref HEAD 2>/dev/null)"; \
+	  [ -z "$$COMMIT" ] || id=$$COMMIT; \
 	  echo "$$id" | cmp -s - $@ || echo "$$id" > $@
 $(O)/commit.o: $(O)/commit $(O)/flags
 	@read -r id time branch < $<; for word in commit=$$id \
@@ -206,6 +210,8 @@ $(O)/%.hco: %.h $(O)/flags
 # docs/ from the tables in the code; docs-check: as committed?
 docs: $(O)/bin/coupon-docs
 	$< docs
+	deploy/kubernetes/components/prometheus-operator/make-rules > \
+	  deploy/kubernetes/components/prometheus-operator/rules.yaml
 
 docs-check: $(O)/bin/coupon-docs
 	@rm -rf $(O)/docs
@@ -267,5 +273,6 @@ dist:
 clean:
 	rm -rf build compile_commands.json
 
--include deploy/local.mk loadtest/bench.mk loadtest/loadtest.mk
+-include deploy/local.mk deploy/kubernetes.mk loadtest/bench.mk \
+  loadtest/loadtest.mk
 -include $(ALL_OBJ:.o=.d) $(HEADERS:%.h=$(O)/%.hco.d)

@@ -27,13 +27,14 @@ class Reply:
         return json.loads(self.body)
 
 
-def request(port, method, path, body=None, headers=None, timeout=10):
+def request(port, method, path, body=None, headers=None, timeout=10,
+            host="127.0.0.1"):
     """One request on a connection of its own; a dict is sent as JSON."""
     headers = dict(headers or {})
     if isinstance(body, dict):
         body = json.dumps(body)
         headers.setdefault("Content-Type", "application/json")
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request(method, path, body, headers)
         reply = connection.getresponse()
