@@ -15,12 +15,18 @@ monitoring:
 	@deploy/local/stack start alertmanager prometheus
 
 # The run builds with this make's variables (WERROR=1, CC=clang ...).
+# Go only where none is: it builds the linter of deploy/kubernetes, once.
+test_purposes = build run test monitoring \
+  $$(command -v go >/dev/null || echo go)
+
 test:
-	@deploy/local/setup build run test monitoring
+	@deploy/local/setup $(test_purposes)
+	@deploy/test/cluster/install static
 	@deploy/test/run -m 'not long'
 
 test-all:
-	@deploy/local/setup build run test monitoring
+	@deploy/local/setup $(test_purposes)
+	@deploy/test/cluster/install static
 	@deploy/test/run
 
 # A campaign of faults under load; the same SEED, the same schedule.
@@ -54,6 +60,8 @@ setup:
 
 lint: lint-shell
 lint-shell:
-	shellcheck .ci/run deploy/test/run deploy/test/unit $(addprefix \
+	shellcheck .ci/run deploy/test/run deploy/test/unit \
+	  deploy/test/cluster/install deploy/images/build \
+	  deploy/images/base-files deploy/kubernetes/reload $(addprefix \
 	  deploy/local/,stack demo setup install-packages install-kafka \
 	  install-go-tool *.sh)

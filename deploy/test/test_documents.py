@@ -13,7 +13,8 @@ from drill.catalogue import DRILLS
 from runbook import RUNBOOK, RUNBOOKS, anchors
 from stack import ROOT, Stack
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "deploy/kubernetes/README.md",
+         *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def shell_blocks(page, kind=""):
@@ -133,8 +134,8 @@ def test_every_thread_is_in_threads_md(running, daemon):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_make_targets_in_documents_exist(page):
     makefiles = "".join((ROOT / name).read_text()
-                        for name in ("Makefile", "deploy/local.mk", "loadtest/bench.mk",
-                                       "loadtest/loadtest.mk"))
+                        for name in ("Makefile", "deploy/local.mk", "deploy/kubernetes.mk",
+                                     "loadtest/bench.mk", "loadtest/loadtest.mk"))
     for block in filter(only_make, shell_blocks(page)):
         for target in re.findall(r"^make ([\w-]+)", block, re.M):
             assert re.search(rf"^([\w-]+ )*{target}( [\w-]+)*:", makefiles, re.M), target
