@@ -299,19 +299,19 @@ drop_late(int64_t now_ns)
 		drop(conn, "TIMEOUT");
 }
 
-/* Until the next request is due, or the oldest one late. */
+/* Until the next request can be sent, or the oldest one is late. */
 static struct timespec
 patience(int64_t now_ns)
 {
 	const struct conn *oldest = TAILQ_FIRST(&busy);
+	bool can_send = !TAILQ_EMPTY(&idle) || n_conns < MAX_CONNECTIONS;
 	int64_t until_ns = now_ns + NS_PER_S;
 
 	if (oldest != NULL)
 		until_ns = oldest->record->sent_ns + TIMEOUT_NS;
-	if (n_due < n_records && records[n_due].due_ns < until_ns)
+	if (can_send && n_due < n_records && records[n_due].due_ns < until_ns)
 		until_ns = records[n_due].due_ns;
-	/* Due, and no connection free: an answer wakes us, or a second. */
-	int64_t ns = until_ns > now_ns ? until_ns - now_ns : NS_PER_S;
+	int64_t ns = until_ns > now_ns ? until_ns - now_ns : 0;
 	return (struct timespec){ ns / NS_PER_S, ns % NS_PER_S };
 }
 

@@ -22,11 +22,15 @@ from generators import percentile  # noqa: E402
 BLUE, ORANGE, RED, GREY = "#1f6fb4", "#e08a1e", "#c62828", "#9aa0a6"
 
 
-def timeline(runs, marks=()):
+def timeline(runs, marks=(), window=(0, float("inf"))):
     """{title: (records, pool samples)} side by side: latency, answers, pool.
 
-    marks: (title, second, text), a line through all three of a run.
+    marks: (title, second, text), a line through all three of a run; window:
+    the seconds that are shown.
     """
+    runs = {title: ([r for r in records if window[0] <= r.due <= window[1]],
+                    [s for s in samples if window[0] <= s[0] <= window[1]])
+            for title, (records, samples) in runs.items()}
     figure, axes = pyplot.subplots(
         3, len(runs), sharex="col", sharey="row", squeeze=False,
         figsize=(2.2 + 2.9 * len(runs), 6.2), layout="constrained")
@@ -53,8 +57,8 @@ def _mark(axes, second, text):
 
 
 def _bins(records):
-    """[(second, records due then)], 120 at most, of a quarter second at least."""
-    width = max(records[-1].due / 120, 0.25)
+    """[(second, records due then)], 100 or so, of a quarter second at least."""
+    width = max((records[-1].due - records[0].due) / 100, 0.25)
     groups = {}
     for record in records:
         groups.setdefault(int(record.due / width), []).append(record)
@@ -85,6 +89,10 @@ def _answers(axis, records):
 
 
 def _pool(axis, samples):
+    # The highest of those that would share a pixel.
+    step = max(len(samples) // 150, 1)
+    samples = [max(samples[i:i + step], key=lambda s: (s[2], s[1]))
+               for i in range(0, len(samples), step)]
     seconds = [sample[0] for sample in samples]
     axis.plot(seconds, [sample[1] for sample in samples], color=BLUE, label="active")
     axis.plot(seconds, [sample[2] for sample in samples], color=RED, label="waiting")

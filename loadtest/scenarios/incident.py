@@ -3,6 +3,7 @@
 service is configured, and put right while it lasts; docs/incident.md."""
 
 import json
+import re
 import signal
 import sys
 import threading
@@ -172,15 +173,24 @@ def change(value, base):
     return f" ({(value - base) / base:+.0%})" if base else ""
 
 
-def tables(before, columns, scene):
+def pool_error(target):
+    """How the api's log puts it, the last time."""
+    found = re.findall(r'thread=http.*error="(Unable to acquire connection from pool'
+                       r'[^"]*)"', (target.dir / "api.log").read_text(errors="replace"))
+    if not found:
+        raise RuntimeError("the pool did not run dry: its error is not in the log")
+    return found[-1]
+
+
+def tables(before, said, columns, scene):
     first = before.cells()
     others = [column.cells() for column in columns]
     _, paged, fixed, well = scene
     return "\n".join([
         table("3.2 The incident", ("report", "replayed"), [
             (name, REPORT.get(name, "-"), text) for name, (_, text) in first.items()]),
-        "What those were told that failed:\n\n```json\n"
-        + before.error_text() + "\n```\n",
+        f"The api's log:\n\n```\n{said}\n```\n\nThe clients were told:\n\n"
+        f"```json\n{before.error_text()}\n```\n",
         table("5.1 Before and after", ("before", *(c.title for c in columns)), [
             (name, text, *(other[name][1] + change(other[name][0], value)
                            for other in others))
@@ -211,30 +221,31 @@ def main():
             proxy.add("redis", "latency", ["downstream"], latency=DELAY_MS)
             target.start("api", LOCAL_REDIS_PORT=str(proxy.listen["redis"]))
             before = measure(target, "before", BEFORE, load)
+            said = pool_error(target)
             columns = [measure(target, title, settings, load) for title, settings in (
                 ("after: 50 connections", AFTER), ("ours: 10 pipelined", OURS))]
             target.start("prometheus", "alertmanager")
             scene = live(target, target.alertmanager_port)
         finally:
             proxy.close()
-    show(before, columns, scene)
+    show(before, said, columns, scene)
     sys.exit(any(column.violations for column in (before, *columns, scene[0])))
 
 
-def show(before, columns, scene):
-    print(about() + "\n" + tables(before, columns, scene))
-    _draw("incident", [before, *columns], ())
+def show(before, said, columns, scene):
+    print(about() + "\n" + tables(before, said, columns, scene))
+    _draw("incident", [before, *columns], window=(15, 45))
+    # The reload follows the page at once, and recovery the reload.
     _draw("incident-live", [scene[0]], [
-        ("live", STEP_AT, "load"), ("live", scene[1], "page"),
-        ("live", scene[2], "reload"), ("live", scene[3], "recovered")])
+        ("live", STEP_AT, "load"), ("live", scene[2], "page, reload")])
     (DIRECTORY / "incident.json").write_text(json.dumps({
         column.title: {name: text for name, (_, text) in column.cells().items()}
         for column in (before, *columns, scene[0])}, indent=1) + "\n")
 
 
-def _draw(name, columns, marks):
+def _draw(name, columns, marks=(), **options):
     figure = draw.timeline({c.title: (c.arrivals.records, c.samples)
-                            for c in columns}, marks)
+                            for c in columns}, marks, **options)
     path = DIRECTORY / f"{name}.svg"
     path.write_text(draw.svg(figure))
     print(path)

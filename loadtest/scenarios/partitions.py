@@ -18,7 +18,7 @@ from remote import series, total
 from watch import Watch
 
 DELAY_MS = 20
-BATCH = 20
+BATCH = 10
 RATE = 2000
 SECONDS = 45
 GROW_AT = 15
