@@ -4,6 +4,7 @@
 import datetime
 import itertools
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -63,6 +64,11 @@ class Daemon(Endpoint):
         self.kind = kind
         self.log = directory / f"{kind}-{port}.log"
         command = stack.command(kind, port)
+        # A file of its own, that tests may edit.
+        at = command.index("--config") + 1
+        self.file = directory / f"{kind}-{port}.yaml"
+        shutil.copy(command[at], self.file)
+        command[at] = str(self.file)
         for key, value in settings.items():
             command += ["--set", f"{key}={value}"]
         self._command, self._env = command, stack.env

@@ -13,6 +13,7 @@ import json
 API = 'job="coupon-api",instance=~"$instance"'
 CONSUMER = 'job="coupon-consumer",instance=~"$instance"'
 BOTH = 'job=~"coupon-.*",instance=~"$instance"'
+EVENT = API + ',coupon=~"$coupon"'
 RATE = "[$__rate_interval]"
 
 ROWS = [
@@ -42,6 +43,8 @@ ROWS = [
              (f"sum(rate(kafka_consumer_records_consumed_total{{{CONSUMER}}}{RATE}))",
               "consumed/s"),
              (f"sum(kafka_producer_queue_messages{{{API}}})", "producer queue"),
+             (f"max(kafka_producer_leaderless_partitions{{{API}}})",
+              "partitions without leader"),
              ("topic:kafka_consumer_lag:sum", "lag {{topic}}")]),
         ("Memory", "Resident, in place of a JVM's heap.", "bytes", [
             (f"process_resident_memory_bytes{{{BOTH}}}",
@@ -65,6 +68,15 @@ ROWS = [
              ("coupon:planned:rate", "planned")]),
         ("Requests by address", "Of users.", "reqps", [
             ('job_uri:http_requests:rate1m{job="coupon-api"}', "{{uri}}")]),
+        ("Left of each event", "Of the newest that have not ended.", "short", [
+            (f"min by (coupon) (coupon_event_remaining{{{EVENT}}})",
+             "event {{coupon}}")]),
+        ("Given out by event", "Coupons a second.", "reqps", [
+            (f"max by (coupon) (deriv(coupon_event_given{{{EVENT}}}{RATE}))",
+             "event {{coupon}}")]),
+        ("Outbox by event", "Accepted, not yet acknowledged by Kafka.", "short", [
+            (f"max by (coupon) (coupon_event_pending{{{EVENT}}})",
+             "event {{coupon}}")]),
     ]),
     ("Breaker and limiter", [
         ("Breaker", "1 for the state it is in.", "short", [
@@ -132,9 +144,12 @@ ROWS = [
 
 # (name, colour, expression): drawn where it is above 0.
 ANNOTATIONS = [
-    ("Reload or restart", "blue",
-     f"sum by (instance) (changes(redis_connection_max{{{API}}}[1m]))"
-     f" + sum by (instance) (changes(process_start_time_seconds{{{API}}}[1m])) > 0"),
+    ("Reload", "blue",
+     "sum by (instance) (increase(coupon_config_reload_total"
+     f'{{{BOTH},outcome="changed"}}[1m])) > 0'),
+    ("Restart", "purple",
+     "sum by (instance) (changes(process_start_time_seconds"
+     f"{{{BOTH}}}[1m])) > 0"),
     ("Breaker", "red",
      "max by (instance) (resilience4j_circuitbreaker_state"
      f'{{{API},state=~"open|forced_open"}}) > 0'),
@@ -177,15 +192,22 @@ def panels():
     return found
 
 
+def choice(name, label, query):
+    """What the user picks from; all of them at first."""
+    return {"name": name, "type": "query", "label": label,
+            "datasource": SOURCE, "refresh": 2, "multi": True,
+            "includeAll": True, "allValue": ".*",
+            "current": {"text": "All", "value": "$__all"},
+            "query": {"query": query, "refId": name}}
+
+
 def variables():
     return [
         {"name": "datasource", "type": "datasource", "query": "prometheus",
          "label": "Data source"},
-        {"name": "instance", "type": "query", "label": "Instance",
-         "datasource": SOURCE, "refresh": 2, "multi": True,
-         "includeAll": True, "allValue": ".*",
-         "query": {"query": 'label_values(up{job=~"coupon-.*"}, instance)',
-                   "refId": "instance"}},
+        choice("instance", "Instance",
+               'label_values(up{job=~"coupon-.*"}, instance)'),
+        choice("coupon", "Event", "label_values(coupon_event_stock, coupon)"),
     ]
 
 
