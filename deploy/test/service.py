@@ -141,10 +141,16 @@ class Client:
         return web.request(api.port, method, path, body, headers)
 
     def event(self, api, total, opens_in=-1.0, closes_in=86400.0):
-        """The id of a new event."""
-        reply = self.admin(api, "POST", "/api/coupons", {
-            "name": "test", "total": total,
-            "opensAt": timestamp(opens_in), "closesAt": timestamp(closes_in)})
+        """The id of a new event; the schema may still be on its way."""
+        body = {"name": "test", "total": total,
+                "opensAt": timestamp(opens_in), "closesAt": timestamp(closes_in)}
+        headers = {"Authorization": f"Bearer {self.stack.admin_token()}",
+                   "Idempotency-Key": f"test-{next(_numbers)}"}
+
+        def create():
+            reply = web.request(api.port, "POST", "/api/coupons", body, headers)
+            return reply if reply.status != 503 else None
+        reply = wait_for(create, what="the event in PostgreSQL")
         assert reply.status == 201, reply
         event = reply.json["id"]
         wait_for(lambda: api.get(f"/api/coupons/{event}").json["state"] != "FENCED",

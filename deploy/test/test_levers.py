@@ -4,7 +4,6 @@
 import contextlib
 import itertools
 import re
-import shutil
 import signal
 import time
 
@@ -25,15 +24,7 @@ def world(stack, tmp_path_factory):
     service = Service(stack, tmp_path_factory.mktemp("levers"))
     world = {"service": service}
     for kind in ("api", "consumer"):
-        daemon = getattr(service, kind)()
-        assert daemon.stop() == 0
-        # A file of its own, that tests may edit.
-        at = daemon._command.index("--config") + 1
-        file = service.directory / f"{kind}.yaml"
-        shutil.copy(daemon._command[at], file)
-        daemon._command[at] = str(file)
-        world[kind] = daemon.start().wait_ready()
-        daemon.file = file
+        world[kind] = getattr(service, kind)()
     world["event"] = service.event(world["api"], total=10_000_000)
     yield world
     service.close()
@@ -143,6 +134,22 @@ def test_a_bad_file_changes_nothing(world, file, kind):
     assert daemon.get("/actuator/configprops").json == before
     assert daemon.get("/actuator/loggers/ROOT").json["effectiveLevel"] == "INFO"
     wait_for(lambda: "configuration refused" in daemon.log.read_text(), 5)
+
+
+@both
+def test_reloads_are_counted_by_what_came_of_them(world, file, kind):
+    daemon = world[kind]
+
+    def counts():
+        return [daemon.metric("coupon.config.reload", outcome=outcome)
+                for outcome in ("changed", "unchanged", "refused")]
+    changed, unchanged, refused = counts()
+    edit(daemon, level="warn")
+    post(world, kind, "/actuator/refresh")
+    post(world, kind, "/actuator/refresh")
+    append(daemon, "nonsense: 1\n")
+    post(world, kind, "/actuator/refresh")
+    assert counts() == [changed + 1, unchanged + 1, refused + 1]
 
 
 @both
