@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import runbook
+from cluster.manifests import one, overlay, pod
 from drill.catalogue import DRILLS
 from runbook import RUNBOOK, RUNBOOKS, anchors
 from stack import ROOT, Stack
@@ -60,12 +61,31 @@ def test_the_runbook_says_the_same_in_korean():
     assert sections[0] == sections[1]
 
 
-def test_what_kubernetes_would_run_is_well_formed():
-    blocks = shell_blocks(RUNBOOK, "kubernetes")
-    assert blocks
-    for block in blocks:
+KINDS = {"deployment": "Deployment", "hpa": "HorizontalPodAutoscaler",
+         "statefulset": "StatefulSet", "kafkatopic": "KafkaTopic",
+         "kafka": "Kafka", "job": "Job", "clusters.postgresql.cnpg.io": "Cluster"}
+
+
+@pytest.mark.parametrize("page", [RUNBOOK, ROOT / "docs/event-review.md"],
+                         ids=lambda page: page.name)
+def test_what_kubernetes_would_run_names_what_is_there(page):
+    """Objects, containers and paths are those of the prod overlay."""
+    docs = overlay("prod")
+    there = {(doc["kind"], doc["metadata"]["name"]) for doc in docs}
+    found = 0
+    for block in shell_blocks(page, "kubernetes"):
         assert block.startswith("kubectl ")
         subprocess.run(["bash", "-n", "-c", block], check=True)
+        kinds = "|".join(map(re.escape, KINDS))
+        for kind, name in re.findall(rf"\b({kinds})[/ ]([a-z][\w.-]+)", block):
+            assert (KINDS[kind], name) in there, block
+            found += 1
+        for name, container in re.findall(r"deployment/(\S+) (\w+)=", block):
+            names = [c["name"] for c in pod(one(docs, "Deployment", name))["containers"]]
+            assert container in names, block
+        for path in re.findall(r"-k (\S+)|^(deploy/\S+)", block, re.M):
+            assert (ROOT / "".join(path)).exists(), block
+    assert found >= 3
 
 
 def every_alert():
