@@ -145,20 +145,24 @@ faulty_framing_is_named(void **state UNUSED)
 {
 	struct http_headers headers;
 
-	headers = HEADERS("Content-Length", "1", "Content-Length", "1");
+	headers = HEADERS(
+		"Host", "a", "Content-Length", "1", "Content-Length", "1");
 	assert_non_null(http_headers_fault(&headers, "HTTP/1.1"));
-	headers =
-		HEADERS("Content-Length", "1", "Transfer-Encoding", "chunked");
+	headers = HEADERS("Host", "a", "Content-Length", "1",
+		"Transfer-Encoding", "chunked");
 	assert_non_null(http_headers_fault(&headers, "HTTP/1.1"));
-	headers = HEADERS("Transfer-Encoding", "identity");
+	headers = HEADERS("Host", "a", "Transfer-Encoding", "identity");
 	assert_non_null(http_headers_fault(&headers, "HTTP/1.1"));
-	headers = HEADERS("Transfer-Encoding", "Chunked");
+	headers = HEADERS("Host", "a", "Transfer-Encoding", "Chunked");
 	assert_null(http_headers_fault(&headers, "HTTP/1.1"));
 	assert_non_null(http_headers_fault(&headers, "HTTP/1.0"));
-	headers = HEADERS("Content-Length ", "1");
+	headers = HEADERS("Host", "a", "Content-Length ", "1");
 	assert_non_null(http_headers_fault(&headers, "HTTP/1.1"));
-	headers = HEADERS("", "1");
+	headers = HEADERS("Host", "a", "", "1");
 	assert_non_null(http_headers_fault(&headers, "HTTP/1.1"));
+	headers = HEADERS("Content-Length", "1");
+	assert_non_null(http_headers_fault(&headers, "HTTP/1.1"));
+	assert_null(http_headers_fault(&headers, "HTTP/1.0"));
 }
 
 int
