@@ -22,6 +22,14 @@ all_late(
 	return (struct fake_answer){ FAKE_ECHO, *(int *)ctx };
 }
 
+/* Everything is answered once fake_redis_release() was called. */
+static struct fake_answer
+all_held(void *ctx UNUSED, size_t n UNUSED, size_t conn UNUSED,
+	const char *last UNUSED)
+{
+	return (struct fake_answer){ FAKE_HELD, 0 };
+}
+
 /* The first connection never answers. */
 static struct fake_answer
 first_is_mute(
@@ -53,7 +61,7 @@ each_command_gets_its_own_reply(void **state UNUSED)
 	fixture_init(&f);
 	fixture_start(&f, NULL, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
-		call_start(&f, &calls[i], 1000);
+		call_start(&f, &calls[i], 20000);
 	run(&f);
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
 		assert_answered(&calls[i]);
@@ -73,7 +81,7 @@ a_lease_goes_back_when_nothing_is_in_flight(void **state UNUSED)
 	fixture_init(&f);
 	f.settings.redis_pool_max_active = 1;
 	fixture_start(&f, NULL, NULL);
-	call_start(&f, &call, 1000);
+	call_start(&f, &call, 20000);
 	run(&f);
 	assert_answered(&call);
 	assert_int_equal(snapshot(&f).active, 0);
@@ -81,35 +89,86 @@ a_lease_goes_back_when_nothing_is_in_flight(void **state UNUSED)
 	fixture_fini(&f);
 }
 
+/* Until the server has this many commands. */
+static void
+run_until_evals(struct fixture *f, size_t n)
+{
+	const int64_t until_ns = clock_now_ns() + LIMIT_NS;
+
+	while (fake_redis_evals(f->fake) < n) {
+		assert_true(clock_now_ns() < until_ns);
+		fake_loop_turn(
+			&f->loop, f->pipeline, clock_now_ns() + 5 * NS_PER_MS);
+	}
+}
+
+/* Until no more than this many calls have not ended. */
+static void
+run_until_left(struct fixture *f, size_t n)
+{
+	const int64_t until_ns = clock_now_ns() + LIMIT_NS;
+
+	while (f->waiting_for > n) {
+		assert_true(clock_now_ns() < until_ns);
+		fake_loop_turn(
+			&f->loop, f->pipeline, clock_now_ns() + 5 * NS_PER_MS);
+	}
+}
+
+/* Until no connection is lent. */
+static void
+run_until_idle(struct fixture *f)
+{
+	const int64_t until_ns = clock_now_ns() + LIMIT_NS;
+
+	while (snapshot(f).active > 0) {
+		assert_true(clock_now_ns() < until_ns);
+		run_for(f, 5);
+	}
+}
+
+/* One connection, open already, that answers when it is told to. */
+static void
+start_held(struct fixture *f, int max_pipeline, int64_t max_wait_ns)
+{
+	struct pool_entry *entry;
+	struct error err;
+
+	fixture_init(f);
+	f->settings.redis_timeout_ns = LIMIT_NS;
+	f->settings.redis_pool_max_active = 1;
+	f->settings.redis_pool_max_pipeline = max_pipeline;
+	f->settings.redis_pool_max_wait_ns = max_wait_ns;
+	fixture_start(f, all_held, NULL);
+	struct pool *pool = redis_shards_pool_at(f->shards, 0);
+	const int64_t until_ns = clock_now_ns() + LIMIT_NS;
+	while (pool_acquire(pool, "test", until_ns, &entry, &err) != 0)
+		assert_true(clock_now_ns() < until_ns);
+	pool_release(pool, &entry, POOL_REUSE);
+}
+
 /* One connection carries 64 commands, or 1 and the others queue. */
 static void
 max_pipeline_bounds_what_is_in_flight(void **state UNUSED)
 {
 	for (int limit = 1; limit <= 64; limit *= 64) {
+		const size_t n = (size_t)limit;
 		struct fixture f;
 		struct call calls[64];
-		int delay_ms = 40;
 
-		fixture_init(&f);
-		f.settings.redis_pool_max_active = 1;
-		f.settings.redis_pool_max_pipeline = limit;
-		f.settings.redis_pool_max_wait_ns = 300 * NS_PER_MS;
-		fixture_start(&f, all_late, &delay_ms);
+		start_held(&f, limit, 100 * NS_PER_MS);
 		for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
-			call_start(&f, &calls[i], 2000);
-		run_for(&f, 30);
+			call_start(&f, &calls[i], 20000);
+		run_until_evals(&f, n);
 		assert_int_equal(snapshot(&f).active, 1);
-		assert_int_equal(snapshot(&f).waiting, 64 - limit);
+		run_until_left(&f, n); /* the others by max-wait */
+		assert_int_equal(fake_redis_evals(f.fake), n);
+		fake_redis_release(f.fake);
 		run(&f);
-
-		int answered = 0;
-
-		for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
-			answered += calls[i].err.kind == ERROR_NONE;
-		if (limit == 1)
-			assert_in_range(answered, 3, 8); /* 300 ms / 40 ms */
-		else
-			assert_int_equal(answered, 64);
+		for (size_t i = 0; i < n; i++)
+			assert_answered(&calls[i]);
+		for (size_t i = n; i < ARRAY_SIZE(calls); i++)
+			assert_failed(&calls[i], ERROR_EXHAUSTED);
 		fixture_fini(&f);
 	}
 }
@@ -117,27 +176,26 @@ max_pipeline_bounds_what_is_in_flight(void **state UNUSED)
 static void
 exhaustion_says_who_has_what(void **state UNUSED)
 {
+	static const char begin[] =
+		"Unable to acquire connection from pool: redis, timed out "
+		"after ";
 	struct fixture f;
 	struct call first, second;
-	int delay_ms = 150;
 
-	fixture_init(&f);
-	f.settings.redis_timeout_ns = NS_PER_S;
-	f.settings.redis_pool_max_active = 1;
-	f.settings.redis_pool_max_pipeline = 1;
-	fixture_start(&f, all_late, &delay_ms);
-	call_start(&f, &first, 1000);
-	run_for(&f, 20);
-	call_start(&f, &second, 1000);
+	start_held(&f, 1, 100 * NS_PER_MS);
+	call_start(&f, &first, 20000);
+	run_until_evals(&f, 1);
+	call_start(&f, &second, 20000);
+	run_until_left(&f, 1);
+	fake_redis_release(f.fake);
 	run(&f);
 	assert_answered(&first);
 	assert_failed(&second, ERROR_EXHAUSTED);
 	assert_false(second.command.sent);
+	assert_memory_equal(second.err.msg, begin, strlen(begin));
+	assert_true(strtol(second.err.msg + strlen(begin), NULL, 10) >= 100);
 	assert_non_null(strstr(second.err.msg,
-		"Unable to acquire connection from pool: redis, timed out "
-		"after 10"));
-	assert_non_null(strstr(second.err.msg,
-		"(total=1, active=1, idle=0, waiting=0, oldestWait=0ms"));
+		"ms (total=1, active=1, idle=0, waiting=0, oldestWait=0ms"));
 	assert_non_null(strstr(second.err.msg, "reason=EXHAUSTED)"));
 	fixture_fini(&f);
 }
@@ -145,23 +203,21 @@ exhaustion_says_who_has_what(void **state UNUSED)
 static void
 a_late_reply_is_dropped_and_its_neighbours_are_served(void **state UNUSED)
 {
-	static const struct fake_answer list[] = { { FAKE_ECHO, 60 },
-		{ FAKE_ECHO, 1 }, { FAKE_ECHO, 0 } };
 	struct fixture f;
 	struct call hasty, patient, after;
 
-	fixture_init(&f);
-	f.settings.redis_pool_max_active = 1;
-	fixture_start(&f, as_listed, (void *)(uintptr_t)list);
-	call_start(&f, &hasty, 20);
-	call_start(&f, &patient, 1000);
-	run_for(&f, 40);
+	start_held(&f, 64, LIMIT_NS);
+	call_start(&f, &hasty, 300);
+	call_start(&f, &patient, 20000);
+	run_until_evals(&f, 2);
+	run_until_left(&f, 1);
 	assert_failed(&hasty, ERROR_TIMEOUT);
 	assert_true(hasty.command.sent);
 	assert_int_equal(patient.ended, 0);
+	fake_redis_release(f.fake);
 	run(&f);
 	assert_answered(&patient);
-	call_start(&f, &after, 1000);
+	call_start(&f, &after, 20000);
 	run(&f);
 	assert_answered(&after);
 	assert_int_equal(fake_redis_connections(f.fake), 1);
@@ -177,16 +233,15 @@ a_connection_with_an_unread_reply_is_not_returned(void **state UNUSED)
 {
 	struct fixture f;
 	struct call call;
-	int delay_ms = 60;
 
-	fixture_init(&f);
-	fixture_start(&f, all_late, &delay_ms);
-	call_start(&f, &call, 20);
-	run_for(&f, 40);
+	start_held(&f, 64, LIMIT_NS);
+	call_start(&f, &call, 300);
+	run_until_evals(&f, 1);
+	run_until_left(&f, 0);
 	assert_failed(&call, ERROR_TIMEOUT);
 	assert_int_equal(snapshot(&f).active, 1);
-	run_for(&f, 40);
-	assert_int_equal(snapshot(&f).active, 0);
+	fake_redis_release(f.fake);
+	run_until_idle(&f);
 	fixture_fini(&f);
 }
 
@@ -197,10 +252,11 @@ silence_ends_a_connection_and_its_commands_go_to_another(void **state UNUSED)
 	struct call calls[10];
 
 	fixture_init(&f);
+	f.settings.redis_timeout_ns = 300 * NS_PER_MS;
 	f.settings.redis_pool_max_active = 1;
 	fixture_start(&f, first_is_mute, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
-		call_start(&f, &calls[i], 1000);
+		call_start(&f, &calls[i], 20000);
 	run(&f);
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
 		assert_answered(&calls[i]);
@@ -220,8 +276,9 @@ a_command_is_sent_at_most_twice(void **state UNUSED)
 	struct call call;
 
 	fixture_init(&f);
+	f.settings.redis_timeout_ns = 300 * NS_PER_MS;
 	fixture_start(&f, all_mute, NULL);
-	call_start(&f, &call, 1000);
+	call_start(&f, &call, 20000);
 	run(&f);
 	assert_failed(&call, ERROR_TIMEOUT);
 	assert_true(call.command.sent_twice);
@@ -236,9 +293,13 @@ no_retry_after_the_deadline(void **state UNUSED)
 	struct call call;
 
 	fixture_init(&f);
+	f.settings.redis_timeout_ns = 600 * NS_PER_MS;
 	fixture_start(&f, all_mute, NULL);
-	call_start(&f, &call, 50);
-	run_for(&f, 200);
+	call_start(&f, &call, 500);
+	run(&f);
+	const int64_t until_ns = clock_now_ns() + LIMIT_NS;
+	while (snapshot(&f).closed == 0 && clock_now_ns() < until_ns)
+		run_for(&f, 5);
 	assert_failed(&call, ERROR_TIMEOUT);
 	assert_false(call.command.sent_twice);
 	assert_int_equal(fake_redis_evals(f.fake), 1);
@@ -258,8 +319,8 @@ a_reply_in_pieces_is_one_reply(void **state UNUSED)
 
 	fixture_init(&f);
 	fixture_start(&f, as_listed, (void *)(uintptr_t)list);
-	call_start(&f, &first, 1000);
-	call_start(&f, &second, 1000);
+	call_start(&f, &first, 20000);
+	call_start(&f, &second, 20000);
 	run(&f);
 	assert_answered(&first);
 	assert_answered(&second);
@@ -278,7 +339,7 @@ a_close_in_mid_reply_is_retried_whole(void **state UNUSED)
 	f.settings.redis_pool_max_active = 1;
 	fixture_start(&f, as_listed, (void *)(uintptr_t)list);
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
-		call_start(&f, &calls[i], 1000);
+		call_start(&f, &calls[i], 20000);
 	run(&f);
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
 		assert_answered(&calls[i]);
@@ -302,11 +363,11 @@ garbage_and_unasked_replies_end_the_connection(void **state UNUSED)
 		fixture_init(&f);
 		f.settings.redis_pool_max_active = 1;
 		fixture_start(&f, as_listed, (void *)(uintptr_t)list);
-		call_start(&f, &first, 1000);
+		call_start(&f, &first, 20000);
 		run(&f);
 		assert_answered(&first);
-		run_for(&f, 10);
-		call_start(&f, &second, 1000);
+		run_for(&f, 50); /* what nobody asked for comes */
+		call_start(&f, &second, 20000);
 		run(&f);
 		assert_answered(&second);
 		assert_int_equal(fake_redis_connections(f.fake), 2);
@@ -326,8 +387,8 @@ an_error_reply_is_an_answer(void **state UNUSED)
 	fixture_init(&f);
 	f.settings.redis_pool_max_active = 1;
 	fixture_start(&f, as_listed, (void *)(uintptr_t)list);
-	call_start(&f, &first, 1000);
-	call_start(&f, &second, 1000);
+	call_start(&f, &first, 20000);
+	call_start(&f, &second, 20000);
 	run(&f);
 	assert_failed(&first, ERROR_REDIS_ERROR);
 	assert_string_equal(first.err.code, "ERR");
@@ -346,7 +407,7 @@ a_forgotten_script_is_sent_as_text(void **state UNUSED)
 	fixture_init(&f);
 	fixture_start(&f, no_scripts, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
-		call_start(&f, &calls[i], 1000);
+		call_start(&f, &calls[i], 20000);
 	run(&f);
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
 		assert_answered(&calls[i]);
@@ -366,10 +427,10 @@ a_dead_idle_connection_costs_nothing(void **state UNUSED)
 	fixture_init(&f);
 	f.settings.redis_pool_max_active = 1;
 	fixture_start(&f, NULL, NULL);
-	call_start(&f, &call, 1000);
+	call_start(&f, &call, 20000);
 	run(&f);
 	fake_redis_cut(f.fake);
-	call_start(&f, &call, 1000);
+	call_start(&f, &call, 20000);
 	run(&f);
 	assert_answered(&call);
 	assert_false(call.command.sent_twice);
@@ -387,15 +448,15 @@ a_restarted_server_gets_nothing_until_it_is_trusted(void **state UNUSED)
 
 	fixture_init(&f);
 	fixture_start(&f, NULL, NULL);
-	call_start(&f, &call, 1000);
+	call_start(&f, &call, 20000);
 	run(&f);
 	fake_redis_restart(f.fake);
-	call_start(&f, &call, 1000);
+	call_start(&f, &call, 20000);
 	run(&f);
 	assert_failed(&call, ERROR_FENCED);
 	assert_false(call.command.sent);
 	redis_shard_trust(f.shards, 0, 1);
-	call_start(&f, &call, 1000);
+	call_start(&f, &call, 20000);
 	run(&f);
 	assert_answered(&call);
 	fixture_fini(&f);
@@ -409,9 +470,10 @@ a_server_that_is_not_there_is_said_so(void **state UNUSED)
 	int port;
 
 	fixture_init(&f);
+	f.settings.redis_pool_max_wait_ns = 200 * NS_PER_MS;
 	fake_redis_stop(fake_redis_start(NULL, NULL, &port));
 	fixture_connect(&f, port);
-	call_start(&f, &call, 1000);
+	call_start(&f, &call, 20000);
 	run(&f);
 	assert_failed(&call, ERROR_CONNECT_FAILING);
 	assert_false(call.command.sent);
@@ -427,11 +489,11 @@ the_limit_changes_live(void **state UNUSED)
 	int delay_ms = 1;
 
 	fixture_init(&f);
-	f.settings.redis_pool_max_wait_ns = 3 * NS_PER_S;
+	f.settings.redis_pool_max_wait_ns = LIMIT_NS;
 	fixture_start(&f, all_late, &delay_ms);
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
 		for (size_t j = 0; j < 200; j++) {
-			call_start(&f, &calls[i][j], 5000);
+			call_start(&f, &calls[i][j], 30000);
 			if (j == 100) {
 				f.settings.redis_pool_max_pipeline = limits[i];
 				pipelines_configure(&f.settings);
@@ -465,7 +527,7 @@ retries_are_a_tenth_once_the_reserve_is_gone(void **state UNUSED)
 	fixture_start(&f, always_closing, NULL);
 	for (int wave = 0; wave < WAVES; wave++) {
 		for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
-			call_start(&f, &calls[i], 5000);
+			call_start(&f, &calls[i], 20000);
 		run(&f);
 		for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
 			assert_int_not_equal(calls[i].err.kind, ERROR_NONE);
@@ -501,7 +563,7 @@ a_grant_that_crosses_a_deadline_is_not_lost(void **state UNUSED)
 	f.settings.redis_pool_max_active = 1;
 	fixture_start(&f, NULL, NULL);
 	assert_int_equal(pool_acquire(redis_shards_pool_at(f.shards, 0), "test",
-				 clock_now_ns() + NS_PER_S, &held, &err),
+				 clock_now_ns() + LIMIT_NS, &held, &err),
 		0);
 	call_start(&f, &first, 10);
 	first.command.done = release_held;
@@ -511,7 +573,7 @@ a_grant_that_crosses_a_deadline_is_not_lost(void **state UNUSED)
 	assert_failed(&first, ERROR_EXHAUSTED);
 	assert_failed(&second, ERROR_TIMEOUT);
 	assert_false(second.command.sent);
-	call_start(&f, &after, 1000);
+	call_start(&f, &after, 20000);
 	run(&f);
 	assert_answered(&after);
 	assert_int_equal(snapshot(&f).active, 0);
@@ -530,25 +592,24 @@ a_busy_loop_lets_another_have_the_last_connection(void **state UNUSED)
 
 	fixture_init(&f);
 	f.settings.redis_pool_max_active = 1;
-	f.settings.redis_pool_max_wait_ns = 200 * NS_PER_MS;
 	fixture_start(&f, all_late, &delay_ms);
 	fake_loop_init(&other_loop);
 
 	struct pipeline *mine = f.pipeline;
 	struct pipeline *other = pipeline_new(&other_loop, f.shards, f.metrics);
-	const int64_t until_ns = clock_now_ns() + 400 * NS_PER_MS;
+	const int64_t until_ns = clock_now_ns() + LIMIT_NS;
 
 	for (size_t i = 0; i < ARRAY_SIZE(busy); i++) {
-		call_start(&f, &busy[i], 1000);
+		call_start(&f, &busy[i], 20000);
 		run_for(&f, 2); /* so that they do not end together */
 	}
 	f.pipeline = other;
-	call_start(&f, &call, 1000);
+	call_start(&f, &call, 20000);
 	f.pipeline = mine;
 	while (call.ended == 0 && clock_now_ns() < until_ns) {
 		for (size_t i = 0; i < ARRAY_SIZE(busy); i++) {
 			if (busy[i].ended > 0)
-				call_start(&f, &busy[i], 1000);
+				call_start(&f, &busy[i], 20000);
 		}
 		fake_loop_turn(&f.loop, mine, clock_now_ns() + NS_PER_MS);
 		fake_loop_turn(&other_loop, other, 0);
@@ -566,15 +627,11 @@ stopping_ends_what_is_left(void **state UNUSED)
 {
 	struct fixture f;
 	struct call calls[6];
-	int delay_ms = 80;
 
-	fixture_init(&f);
-	f.settings.redis_pool_max_active = 1;
-	f.settings.redis_pool_max_pipeline = 3;
-	fixture_start(&f, all_late, &delay_ms);
+	start_held(&f, 3, LIMIT_NS);
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
-		call_start(&f, &calls[i], 1000);
-	run_for(&f, 30);
+		call_start(&f, &calls[i], 20000);
+	run_until_evals(&f, 3);
 	fixture_fini(&f);
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
 		assert_failed(&calls[i], ERROR_CLOSED);

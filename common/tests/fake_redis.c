@@ -27,6 +27,7 @@ struct output {
 	struct output *prev, *next;
 	int64_t due_ns;
 	bool then_close;
+	bool held; /* until fake->released */
 	size_t len;
 	char data[];
 };
@@ -46,7 +47,7 @@ struct fake_redis {
 	fake_script *script;
 	void *ctx;
 	struct client clients[CONNS_MAX];
-	_Atomic bool stop, cut;
+	_Atomic bool stop, cut, released;
 	_Atomic size_t evals, connections;
 	_Atomic char run; /* its run id, from 0 */
 };
@@ -83,6 +84,7 @@ put(struct client *client, int delay_ms, bool then_close, const char *data)
 	client->last_due_ns = due_ns;
 	output->due_ns = due_ns;
 	output->then_close = then_close;
+	output->held = false;
 	output->len = len;
 	memcpy(output->data, data, len);
 	DL_APPEND(client->outputs, output);
@@ -114,6 +116,8 @@ put_echo(struct client *client, struct fake_answer answer,
 	format_echo(request, answer.act == FAKE_FEWER, echo, sizeof(echo));
 	if (answer.act != FAKE_HALF && answer.act != FAKE_HALF_CLOSE) {
 		put(client, answer.delay_ms, false, echo);
+		if (client->outputs != NULL)
+			client->outputs->prev->held = answer.act == FAKE_HELD;
 		return;
 	}
 	snprintf(half, sizeof(half), "%.*s", (int)strlen(echo) / 2, echo);
@@ -196,12 +200,19 @@ receive(struct fake_redis *fake, struct client *client)
 	}
 }
 
+static bool
+is_withheld(const struct fake_redis *fake, const struct output *output)
+{
+	return output->held && !fake->released;
+}
+
 /* Send what is due. */
 static void
-deliver(struct client *client, int64_t now_ns)
+deliver(const struct fake_redis *fake, struct client *client, int64_t now_ns)
 {
 	while (client->fd >= 0 && client->outputs != NULL &&
-		client->outputs->due_ns <= now_ns) {
+		client->outputs->due_ns <= now_ns &&
+		!is_withheld(fake, client->outputs)) {
 		struct output *output = client->outputs;
 		const bool then_close = output->then_close;
 
@@ -244,6 +255,7 @@ wait_ms(const struct fake_redis *fake)
 		const struct client *client = &fake->clients[i];
 
 		if (client->fd >= 0 && client->outputs != NULL &&
+			!is_withheld(fake, client->outputs) &&
 			client->outputs->due_ns < due_ns)
 			due_ns = client->outputs->due_ns;
 	}
@@ -271,7 +283,7 @@ run(void *arg)
 				drop(&fake->clients[i]);
 			else if (fds[i].fd >= 0 && fds[i].revents != 0)
 				receive(fake, &fake->clients[i]);
-			deliver(&fake->clients[i], clock_now_ns());
+			deliver(fake, &fake->clients[i], clock_now_ns());
 		}
 		if (cut)
 			fake->cut = false;
@@ -329,6 +341,12 @@ size_t
 fake_redis_connections(struct fake_redis *fake)
 {
 	return fake->connections;
+}
+
+void
+fake_redis_release(struct fake_redis *fake)
+{
+	fake->released = true;
 }
 
 void

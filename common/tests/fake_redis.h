@@ -18,6 +18,7 @@ struct fake_redis;
 
 enum fake_act {
 	FAKE_ECHO,       /* the last argument as a bulk string */
+	FAKE_HELD,       /* the same, after fake_redis_release() */
 	FAKE_ERROR,      /* "-ERR as told" */
 	FAKE_NOSCRIPT,   /* to EVALSHA; EVAL is echoed */
 	FAKE_HALF,       /* half of the echo, the rest after delay_ms */
@@ -49,6 +50,8 @@ void fake_redis_stop(struct fake_redis *fake);
 /* How many EVAL and EVALSHA came, connections were opened, replies made. */
 size_t fake_redis_evals(struct fake_redis *fake);
 size_t fake_redis_connections(struct fake_redis *fake);
+/* From now on what was or would be held is answered. */
+void fake_redis_release(struct fake_redis *fake);
 /* Close every connection now. */
 void fake_redis_cut(struct fake_redis *fake);
 /* The same, and it is another run of the server from now on. */

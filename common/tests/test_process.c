@@ -86,9 +86,10 @@ cpu_time_rises_and_usage_shows_it(void **state)
 	double before = value(*state, "process_cpu_seconds_total");
 	int64_t end_ns = clock_now_ns() + 1100 * NS_PER_MS;
 
-	while (clock_now_ns() < end_ns)
-		; /* burn */
-	assert_true(value(*state, "process_cpu_seconds_total") > before + 0.1);
+	/* Burn; others may have the processor for most of that time. */
+	while (clock_now_ns() < end_ns ||
+		value(*state, "process_cpu_seconds_total") <= before + 0.1)
+		assert_true(clock_now_ns() < end_ns + 20 * NS_PER_S);
 	double usage = value(*state, "process_cpu_usage");
 	assert_true(usage > 0 && usage <= 1);
 	usage = value(*state, "system_cpu_usage");

@@ -183,8 +183,7 @@ a_migration_goes_on_until_it_is_done(void **state)
 		(void)migration_await(migration, clock_now_ns() + NS_PER_MS);
 	assert_false(migration_await(migration, clock_now_ns()));
 	run_sql(env, "DROP TABLE issue_rejection");
-	assert_true(migration_await(
-		migration, clock_now_ns() + 10 * NS_PER_S));
+	assert_true(migration_await(migration, clock_now_ns() + 10 * NS_PER_S));
 	migration_free(migration);
 	run_sql(env, "SELECT id FROM coupon");
 }

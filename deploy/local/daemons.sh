@@ -35,7 +35,7 @@ daemon_start() { # api | consumer
 }
 
 daemon_wait() { # api | consumer
-	wait_until "$1" 60 "readiness" curl -fsS --noproxy '*' -m 2 \
+	wait_until "$1" 300 "readiness" curl -fsS --noproxy '*' -m 2 \
 		"http://127.0.0.1:$(port_of "$1")/actuator/health/readiness"
 }
 

@@ -47,7 +47,7 @@ kafka_start() {
 
 kafka_wait() {
 	# It opens the port only when it is ready to serve.
-	wait_until kafka 60 "its port" is_listening "$kafka_port"
+	wait_until kafka 300 "its port" is_listening "$kafka_port"
 	[ -x "$bin/coupon-topic" ] || die "$bin/coupon-topic: run make first"
 	# One, as an event begins; docs/runbook.md grows it to three.
 	kafka_topic_exists coupon-issue-requests 1

@@ -40,7 +40,7 @@ prometheus_start() {
 }
 
 monitoring_wait() { # NAME
-	wait_until "$1" 60 readiness curl -fsS --noproxy '*' -m 2 \
+	wait_until "$1" 300 readiness curl -fsS --noproxy '*' -m 2 \
 		"http://127.0.0.1:$(port_of "$1")/-/ready"
 }
 

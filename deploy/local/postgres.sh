@@ -62,7 +62,7 @@ postgres_start() {
 }
 
 postgres_wait() {
-	wait_until postgres 60 "recovery" \
+	wait_until postgres 300 "recovery" \
 		psql -h 127.0.0.1 -p "$postgres_port" -U postgres -c 'SELECT 1'
 	psql -q -h 127.0.0.1 -p "$postgres_port" -U postgres <<-'SQL'
 		SELECT 'CREATE ROLE coupon LOGIN' WHERE NOT EXISTS

@@ -41,7 +41,7 @@ wait_until() { # NAME SECONDS WHAT COMMAND...
 	until "$@" >/dev/null 2>&1; do
 		is_running "$name" || give_up "$name" "ended before $what"
 		((SECONDS - begin < limit)) ||
-			give_up "$name" "no $what within $limit s"
+			give_up "$name" "gave up waiting for $what after $limit s"
 		if ((SECONDS - told >= 2)); then
 			told=$SECONDS
 			say "$name" "waiting for $what ($((SECONDS - begin)) s)"

@@ -11,6 +11,6 @@ redis_start() {
 
 redis_wait() {
 	# -e: the reply LOADING is a failure, too.
-	wait_until redis 60 "its data to be loaded" \
+	wait_until redis 300 "its data to be loaded" \
 		redis-cli -e -p "$redis_port" ping
 }
