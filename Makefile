@@ -16,6 +16,7 @@
 #   make bench            the ratios of docs/benchmarks.md
 #   make loadtest         SCENARIO="spike" URL=http://...; docs/loadtest.md
 #   make incident         the outage, replayed; docs/incident.md
+#   make bench-compare    what changed since the results that are committed
 #   make images           container images, with docker, buildah or podman
 #   make docs             regenerate docs from the tables in the code
 #   make format | compile_commands.json | install | dist | clean | help

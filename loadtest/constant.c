@@ -19,6 +19,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* As the api has it: libmicrohttpd clears all of it at every request. */
+#define CONN_MEMORY 6144
+
 static char body[] =
 	"{\"requestId\":\"01JD5Z8QK4W7Y3M2N6P9R1S0TA\",\"status\":\"PENDING\","
 	"\"seq\":12345}";
@@ -73,7 +76,7 @@ listen_on(int port)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) !=
 			0 ||
 		bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0 ||
-		listen(fd, 1024) != 0)
+		listen(fd, SOMAXCONN) != 0)
 		die("listen");
 	return fd;
 }
@@ -84,7 +87,9 @@ serve(void *arg)
 	const int *port = arg;
 	struct MHD_Daemon *mhd = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL,
 		answer, NULL, MHD_OPTION_LISTEN_SOCKET, listen_on(*port),
-		MHD_OPTION_CONNECTION_LIMIT, 20000U, MHD_OPTION_END);
+		MHD_OPTION_CONNECTION_LIMIT, 20000U,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONN_MEMORY,
+		MHD_OPTION_END);
 	struct epoll_event event = { .events = EPOLLIN };
 	int epoll_fd = epoll_create1(0);
 

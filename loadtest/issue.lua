@@ -1,9 +1,10 @@
 -- SPDX-License-Identifier: MIT
 -- issue.lua - for wrk: a new user in every request, the figures as JSON.
 --
---	wrk ... -s issue.lua URL -- EVENT FIRST_USER [LIMIT]
+--	wrk ... -s issue.lua URL -- EVENT FIRST_USER [LIMIT [EVENTS]]
 --
--- With LIMIT each thread sends that many requests and then falls silent.
+-- With LIMIT > 0 each thread sends that many requests and then falls silent.
+-- With EVENTS they go round that many events, numbered from EVENT.
 
 local HEAD = "POST /api/user-coupons/issue-async HTTP/1.1\r\n" ..
 	"Host: localhost\r\nContent-Type: application/json\r\n"
@@ -16,16 +17,20 @@ function setup(thread)
 end
 
 function init(args)
-	local first = tonumber(args[2]) + number * USERS_PER_THREAD
-	-- Every user of a thread has the same number of digits.
-	local length = #string.format('{"couponId":%s,"userId":%.0f}',
-		args[1], first)
+	local event = tonumber(args[1])
 
 	sent = 0
 	limit = tonumber(args[3] or "0")
-	user = first
-	prefix = HEAD .. "Content-Length: " .. length ..
-		'\r\n\r\n{"couponId":' .. args[1] .. ',"userId":'
+	events = tonumber(args[4] or "1")
+	user = tonumber(args[2]) + number * USERS_PER_THREAD
+	prefixes = {}
+	for i = 0, events - 1 do
+		local start = '{"couponId":' .. event + i .. ',"userId":'
+		-- Every user of a thread has the same number of digits.
+		prefixes[i] = HEAD .. "Content-Length: " ..
+			#start + #string.format("%.0f}", user) ..
+			"\r\n\r\n" .. start
+	end
 	if limit > 0 then
 		function delay()
 			return sent < limit and 0 or 3600000
@@ -36,7 +41,7 @@ end
 function request()
 	sent = sent + 1
 	user = user + 1
-	return prefix .. string.format("%.0f", user) .. "}"
+	return prefixes[sent % events] .. string.format("%.0f", user) .. "}"
 end
 
 function done(summary, latency, requests)

@@ -59,11 +59,11 @@ class Endpoint:
 class Daemon(Endpoint):
     """One api or consumer process."""
 
-    def __init__(self, stack, kind, port, settings, directory):
+    def __init__(self, stack, kind, port, settings, directory, wrap=()):
         super().__init__(port)
         self.kind = kind
         self.log = directory / f"{kind}-{port}.log"
-        command = stack.command(kind, port)
+        command = [*wrap, *stack.command(kind, port)]
         # A file of its own, that tests may edit.
         at = command.index("--config") + 1
         self.file = directory / f"{kind}-{port}.yaml"
@@ -208,6 +208,7 @@ class Service(Client):
         super().__init__(stack)
         self.directory = directory
         self.daemons = []
+        self.wrap = ()  # in front of the command of daemons started from now on
         number = next(_numbers)
         self.topic, self.group = f"issue-{number}", f"group-{number}"
         self._empty()
@@ -232,7 +233,7 @@ class Service(Client):
             **self.names(),
             "ratelimiter.coupon-issue.enabled": "false",
             **settings,
-        }, self.directory)
+        }, self.directory, self.wrap)
         self.daemons.append(daemon)
         return daemon
 

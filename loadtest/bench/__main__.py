@@ -39,9 +39,8 @@ def main():
                 print(figure.row(), file=sys.stderr, flush=True)
     finally:
         bench.close()
-        origin = report.about(args.rounds)
-        report.write(DIRECTORY, figures, origin)
-    print(report.markdown(figures, origin))
+        results = report.write(DIRECTORY, figures, report.about(args.rounds))
+    print(report.markdown(results))
     print(f"\nalso in {DIRECTORY}/results.md and results.json")
 
 

@@ -5,11 +5,13 @@ import itertools
 import json
 import os
 import resource
+import selectors
+import socket
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SCRIPT = Path(__file__).resolve().parents[1] / "issue.lua"
+SCRIPTS = Path(__file__).resolve().parents[1]
 USERS_PER_RUN = 10_000_000_000
 TICKS = os.sysconf("SC_CLK_TCK")
 _runs = itertools.count(1)
@@ -49,11 +51,21 @@ def rss_mb(pid):
     raise AssertionError(f"no VmRSS of {pid}")
 
 
-def command(port, event, connections, seconds, limit=0, timeout=10):
+def command(port, event, connections, seconds, limit=0, events=1, timeout=10):
     """wrk that issues requests for an event, each of a user of his own."""
+    return _command(port, connections, seconds, timeout, "issue.lua", event,
+                    first_user(), limit, events)
+
+
+def first_user():
+    """Users that no other run has, from this one on."""
+    return next(_runs) * USERS_PER_RUN
+
+
+def _command(port, connections, seconds, timeout, script, *arguments):
     return ["wrk", "-t", "2", "-c", str(connections), "-d", f"{seconds}s",
-            "--timeout", f"{timeout}s", "-s", SCRIPT, f"http://127.0.0.1:{port}/",
-            "--", str(event), str(next(_runs) * USERS_PER_RUN), str(limit)]
+            "--timeout", f"{timeout}s", "-s", SCRIPTS / script,
+            f"http://127.0.0.1:{port}/", "--", *map(str, arguments)]
 
 
 def parse(output):
@@ -61,24 +73,76 @@ def parse(output):
 
 
 def wrk(*arguments, **options):
-    before = _children_seconds()
-    result = subprocess.run(command(*arguments, **options), check=True, text=True,
-                            stdin=subprocess.DEVNULL, capture_output=True)
-    run = parse(result.stdout)
-    run.cpu["wrk"] = _children_seconds() - before
-    return run
+    return _run(command(*arguments, **options))
+
+
+def queries(processes, port, path, first, count, connections, seconds):
+    """GETs of `path`, where %d runs through `count` numbers."""
+    return _watched(processes, lambda: None, _command(
+        port, connections, seconds, 10, "query.lua", path, first, count))
 
 
 def watched(processes, settle, *arguments, **options):
     """wrk(), and the CPU of {name: pid} until settle() returns."""
+    return _watched(processes, settle, command(*arguments, **options))
+
+
+def _watched(processes, settle, words):
     before = {name: cpu_seconds(pid) for name, pid in processes.items()}
-    run = wrk(*arguments, **options)
+    run = _run(words)
     settle()
     for name, pid in processes.items():
         run.cpu[name] = cpu_seconds(pid) - before[name]
     return run
 
 
+def _run(words):
+    before = _children_seconds()
+    result = subprocess.run(words, check=True, text=True,
+                            stdin=subprocess.DEVNULL, capture_output=True)
+    run = parse(result.stdout)
+    run.cpu["wrk"] = _children_seconds() - before
+    return run
+
+
 def _children_seconds():
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
+
+
+# ---- exactly so many requests ----
+
+def exactly(count, port, connections, request):
+    """Send request(0) .. request(count - 1), one at a time per connection.
+
+    For counts, not for times: it is slow.  The status of each answer.
+    """
+    statuses, sent = [], 0
+    with selectors.DefaultSelector() as selector:
+        for _ in range(min(connections, count)):
+            sock = socket.create_connection(("127.0.0.1", port), 60)
+            selector.register(sock, selectors.EVENT_READ)
+            sock.sendall(request(sent))
+            sent += 1
+        while len(statuses) < count:
+            for key, _ in selector.select(60):
+                answer = key.fileobj.recv(65536)
+                assert answer.startswith(b"HTTP/1.1 "), answer
+                statuses.append(int(answer[9:12]))
+                if sent < count:
+                    key.fileobj.sendall(request(sent))
+                    sent += 1
+        for key in list(selector.get_map().values()):
+            key.fileobj.close()
+    return statuses
+
+
+def post(event, user):
+    body = b'{"couponId":%d,"userId":%d}' % (event, user)
+    return (b"POST /api/user-coupons/issue-async HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(body), body))
+
+
+def get(path):
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()

@@ -9,19 +9,27 @@ import platform
 import statistics
 import subprocess
 from dataclasses import dataclass, field
+from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 _GOALS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt}
 
 
 @dataclass
 class Figure:
-    """samples: one per round; goal: "<= 2.5", or "" to report only."""
+    """samples: one per round; goal: "<= 2.5", or "" to report only; better:
+    which direction is the good one."""
 
     name: str
     unit: str
     goal: str
     samples: list = field(default_factory=list)
     note: str = ""
+    better: str = "less"
+
+    def __post_init__(self):
+        if self.goal.startswith(">"):
+            self.better = "more"
 
     @property
     def median(self):
@@ -40,8 +48,14 @@ class Figure:
 
     def to_json(self):
         return {"name": self.name, "unit": self.unit, "goal": self.goal,
-                "median": self.median, "samples": self.samples,
-                "met": self.is_met(), "note": self.note}
+                "better": self.better, "median": self.median,
+                "samples": self.samples, "met": self.is_met(), "note": self.note}
+
+
+def figure_of(record):
+    """The reverse of to_json()."""
+    return Figure(*(record[key] for key in
+                    ("name", "unit", "goal", "samples", "note", "better")))
 
 
 def number(value):
@@ -53,6 +67,36 @@ def around(runs, value, unit=""):
     return f"{number(statistics.median(value(run) for run in runs))}{unit}"
 
 
+def rate(run):
+    return run.rate
+
+
+def p99_ms(run):
+    return run.p99_ms
+
+
+def cpu_us(name):
+    """CPU per request of a process, as a function of a run."""
+    return lambda run: run.cpu_us(name)
+
+
+SERVER_US = cpu_us("server")
+
+
+def times(runs):
+    """CPU per request of every process, generator included."""
+    return ", ".join(f"{'api' if name == 'server' else name} "
+                     f"{around(runs, cpu_us(name), ' us')}" for name in runs[0].cpu)
+
+
+def shares(runs):
+    """Which process had how much of a core: the evidence for a limit."""
+    return ", ".join(
+        f"{'api' if name == 'server' else name} "
+        f"{around(runs, lambda run, name=name: run.cpu[name] / run.seconds)}"
+        for name in runs[0].cpu)
+
+
 def machine():
     with open("/proc/cpuinfo", encoding="ascii") as file:
         model = next((line.partition(":")[2].strip() for line in file
@@ -61,23 +105,29 @@ def machine():
             "kernel": platform.release(), "load": os.getloadavg()[2]}
 
 
+MEASURED = ("api", "common", "consumer")
+
+
 def commit():
-    describe = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    return subprocess.run(describe, capture_output=True, text=True,
-                          check=False).stdout.strip() or "unknown"
+    """The last one that changed what is measured."""
+    def git(*words):
+        return subprocess.run(["git", *words, "--", *MEASURED], cwd=ROOT,
+                              capture_output=True, text=True, check=False)
+    dirty = "-dirty" if git("diff", "--quiet", "HEAD").returncode else ""
+    return (git("log", "-1", "--format=%h").stdout.strip() or "unknown") + dirty
 
 
 HEAD = ("| figure | median | spread | goal | | |\n"
         "|---|---|---|---|---|---|")
 
 
-def markdown(figures, about):
-    origin = about["machine"]
+def markdown(results):
+    origin = results["machine"]
     return "\n".join([
-        f"Commit {about['commit']}, {about['date']}, {origin['cores']} cores of "
+        f"Commit {results['commit']}, {results['date']}, {origin['cores']} cores of "
         f"{origin['cpu']}, Linux {origin['kernel']}, load {origin['load']:.1f}, "
-        f"{about['rounds']} rounds.", "", HEAD,
-        *(figure.row() for figure in figures)])
+        f"{results['rounds']} rounds.", "", HEAD,
+        *(figure_of(record).row() for record in results["figures"])])
 
 
 def about(rounds):
@@ -87,6 +137,15 @@ def about(rounds):
 
 
 def write(directory, figures, origin):
-    results = dict(origin, figures=[figure.to_json() for figure in figures])
-    (directory / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (directory / "results.md").write_text(markdown(figures, origin) + "\n")
+    """Into results.json and results.md, with what was measured of this very
+    commit before: a table can be measured in pieces."""
+    path = directory / "results.json"
+    records = {figure.name: figure.to_json() for figure in figures}
+    if path.exists():
+        old = json.loads(path.read_text())
+        if old["commit"] == origin["commit"]:
+            records = {**{r["name"]: r for r in old["figures"]}, **records}
+    results = dict(origin, figures=list(records.values()))
+    path.write_text(json.dumps(results, indent=1) + "\n")
+    (directory / "results.md").write_text(markdown(results) + "\n")
+    return results

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""What make bench-compare says of two results; no server is needed."""
+
+import json
+import subprocess
+
+import pytest
+
+from stack import ROOT
+
+
+def result(**figures):
+    return {"commit": "abc", "figures": [
+        {"name": name, "unit": "x", "note": "", "goal": goal, "better": better,
+         "samples": samples} for name, (goal, better, samples) in figures.items()]}
+
+
+def compare(tmp_path, before, after):
+    for name, value in (("before", before), ("after", after)):
+        (tmp_path / name).write_text(json.dumps(value))
+    return subprocess.run(
+        ["make", "-s", "bench-compare", f"BEFORE={tmp_path / 'before'}",
+         f"AFTER={tmp_path / 'after'}"], cwd=ROOT, text=True,
+        stdin=subprocess.DEVNULL, capture_output=True)
+
+
+@pytest.mark.parametrize("better, samples, said, worse", [
+    ("less", [1.9, 2.0, 2.4], "", False),     # overlaps: no change
+    ("less", [2.6, 2.7, 2.8], "**worse**", True),
+    ("less", [1.0, 1.1, 1.2], "better", False),
+    ("more", [2.6, 2.7, 2.8], "better", False),
+    ("more", [1.0, 1.1, 1.2], "**worse**", True),
+])
+def test_a_change_counts_beyond_the_spread(tmp_path, better, samples, said, worse):
+    run = compare(tmp_path, result(cpu=("", better, [1.8, 2.0, 2.5])),
+                  result(cpu=("", better, samples)))
+    row = run.stdout.splitlines()[-1]
+    assert row.rsplit("|", 2)[1].strip() == said, run
+    assert (run.returncode != 0) == worse, run
+
+
+def test_a_goal_missed_that_was_met_is_told(tmp_path):
+    run = compare(tmp_path, result(rate=(">= 0.45", "more", [0.4, 0.5, 0.6])),
+                  result(rate=(">= 0.45", "more", [0.4, 0.44, 0.6])))
+    assert "**misses its goal**" in run.stdout and run.returncode != 0, run
+
+
+def test_a_new_figure_is_no_change(tmp_path):
+    run = compare(tmp_path, result(), result(rate=("", "more", [1.0])))
+    assert run.stdout.splitlines()[-1].endswith("| new |") and run.returncode == 0, run
