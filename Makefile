@@ -178,6 +178,15 @@ $(O)/%.o: %.c $(O)/flags
 $(O)/api/scripts.o: $(wildcard api/*.lua)
 $(O)/common/schema.o: $(wildcard common/schema/*.sql)
 
+# The console's files go in twice, the second time compressed.
+console_FILES := $(shell find api/console -type f ! -name CHECKSUMS)
+$(O)/api/console_files.o: $(console_FILES) $(console_FILES:%=$(O)/%.gz)
+$(O)/api/console_files.o: private ALL_CPPFLAGS += \
+  -DCONSOLE_GZIP='"$(O)/api/console/"'
+$(console_FILES:%=$(O)/%.gz): $(O)/%.gz: %
+	@mkdir -p $(@D)
+	@gzip -9nc $< > $@
+
 # cmocka tests; from the library of helpers each takes what it uses.
 $(filter $(O)/common/%,$(TESTS)): $(O)/%: $(O)/%.o $(SUPPORT) $(COMMON)
 $(filter $(O)/api/%,$(TESTS)): $(O)/%: $(O)/%.o $(SUPPORT) $(API) $(COMMON)

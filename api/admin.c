@@ -153,6 +153,7 @@ done(struct worker_job *job)
 static struct admin_query *
 query_new(struct http_request *req)
 {
+	const struct api *api = http_request_app(req);
 	struct admin_query *query = http_request_alloc(req, sizeof(*query));
 
 	if (query == NULL) {
@@ -160,7 +161,7 @@ query_new(struct http_request *req)
 		return NULL;
 	}
 	query->req = req;
-	query->loader = &api_loop_of(req)->api->loader;
+	query->loader = &api->loader;
 	query->job.run = run;
 	query->job.done = done;
 	return query;

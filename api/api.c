@@ -3,6 +3,8 @@
 
 #include "api/admission.h"
 #include "api/api_health.h"
+#include "api/console.h"
+#include "api/event_board.h"
 #include "api/instance.h"
 #include "api/issue.h"
 #include "api/levers.h"
@@ -171,6 +173,7 @@ start_threads(struct api *api, const struct settings *settings)
 	api->admission = admission_new(settings, api->metrics);
 	api->worker = worker_new((unsigned)settings->worker_threads,
 		(size_t)settings->worker_queue_size, api->metrics);
+	api->board = event_board_new(&api->loader);
 	start_rebuild(api, settings);
 	api->migration = migration_start(pg_write_pool(api->pg));
 	const struct upkeep_config upkeep = {
@@ -215,6 +218,7 @@ api_start(const struct settings *settings, struct reload *reload,
 	api->actuator = actuator_new(
 		api->metrics, "api", settings->management_show_details);
 	actuator_reload(api->actuator, reload);
+	console_init(settings);
 	api_health_register(api);
 	int rc = start_backends(api, settings, err);
 	if (rc == 0) {
@@ -358,6 +362,7 @@ api_stop(struct api **api_ref)
 	producer_free(api->producer);
 	outbox_free(api->outbox);
 	worker_free(api->worker);
+	event_board_free(api->board);
 	admission_free(api->admission);
 	issue_meters_free(api->issue_meters);
 	free_pools(api);

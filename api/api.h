@@ -20,6 +20,7 @@ struct actuator;
 struct admission;
 struct config;
 struct error;
+struct event_board;
 struct http_server;
 struct instance;
 struct issue_meters;
@@ -47,6 +48,7 @@ struct api {
 	struct outbox *outbox;
 	struct producer *producer;
 	struct worker *worker;
+	struct event_board *board;
 	struct admission *admission;
 	struct issue_meters *issue_meters;
 	struct instance *instance;

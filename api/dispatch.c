@@ -52,9 +52,9 @@ int
 dispatch_job(
 	struct http_request *req, struct worker_job *job, struct error *err)
 {
-	struct api_loop *loop = api_loop_of(req);
+	const struct api *api = http_request_app(req);
 
-	job->loop = loop->loop;
+	job->loop = http_request_loop(req);
 	job->deadline_ns = step_deadline_ns(req);
-	return worker_submit(loop->api->worker, job, err);
+	return worker_submit(api->worker, job, err);
 }

@@ -34,6 +34,8 @@ enum column {
 	COLUMN_ID, COLUMN_NAME, COLUMN_TOTAL, COLUMN_OPENS_AT,
 	COLUMN_CLOSES_AT, COLUMN_CLOSED, COLUMN_VERSION, COLUMN_FENCE_EPOCH,
 	COLUMN_ISSUED, N_COLUMNS,
+	/* of the board */
+	COLUMN_TIMED = N_COLUMNS, COLUMN_P50, COLUMN_P99,
 };
 
 static const struct pg_statement select_event = { "event_get",
@@ -45,6 +47,18 @@ static const struct pg_statement select_created = { "event_created",
 static const struct pg_statement select_events = { "event_list",
 	"SELECT" COLUMNS " FROM coupon c WHERE c.id > $1::bigint"
 	" ORDER BY c.id LIMIT $2::bigint", 2 };
+
+/* The unique key (coupon_id, seq) finds the newest rows. */
+static const struct pg_statement select_board = { "event_board",
+	"SELECT" COLUMNS ", t.n, coalesce(t.p50, 0), coalesce(t.p99, 0)"
+	" FROM coupon c, LATERAL (SELECT count(*) AS n,"
+	" percentile_disc(0.5) WITHIN GROUP (ORDER BY ms) AS p50,"
+	" percentile_disc(0.99) WITHIN GROUP (ORDER BY ms) AS p99"
+	" FROM (SELECT (extract(epoch FROM issued_at - accepted_at)"
+	" * 1000)::bigint AS ms FROM user_coupon u"
+	" WHERE u.coupon_id = c.id ORDER BY seq DESC LIMIT 500) newest) t"
+	" ORDER BY c.closed OR c.closes_at < now(), c.id DESC"
+	" LIMIT $1::bigint", 1 };
 
 /* The lock on the new id: see SCHEMA_LOCK in common/schema.h. */
 static const struct pg_statement insert_event = { "event_create",
@@ -278,6 +292,30 @@ event_store_list(const struct store_call *call, int64_t after,
 	page->count = (size_t)PQntuples(result);
 	for (size_t i = 0; i < page->count; i++)
 		read_coupon(result, (int)i, &page->items[i]);
+	return 0;
+}
+
+int
+event_store_board(const struct store_call *call,
+	struct board_item items[BOARD_MAX], size_t *ret_count,
+	struct error *err)
+{
+	PGresult *result CLEANUP(pg_result_cleanup) = NULL;
+	char limit[NUMBER_SIZE];
+	const struct query query = { &select_board, { limit } };
+
+	(void)snprintf(limit, sizeof(limit), "%d", BOARD_MAX);
+	int rc = execute(pg_read_pool(call->pg), call->deadline_ns, &query,
+		&result, err);
+	if (rc != 0)
+		return rc;
+	*ret_count = (size_t)PQntuples(result);
+	for (int i = 0; i < (int)*ret_count; i++) {
+		read_coupon(result, i, &items[i].coupon);
+		items[i].timed = pg_int8(result, i, COLUMN_TIMED);
+		items[i].p50_ms = pg_int8(result, i, COLUMN_P50);
+		items[i].p99_ms = pg_int8(result, i, COLUMN_P99);
+	}
 	return 0;
 }
 

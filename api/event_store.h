@@ -86,6 +86,20 @@ struct coupon_page {
 int event_store_list(const struct store_call *call, int64_t after,
 	struct coupon_page *page, struct error *err) NODISCARD;
 
+/* What an operator watches; the times are of its newest rows. */
+enum { BOARD_MAX = 10 };
+
+struct board_item {
+	struct coupon coupon;
+	int64_t timed; /* rows that the times are of; 0: there are none */
+	int64_t p50_ms, p99_ms; /* from accepted to issued */
+};
+
+/* At most BOARD_MAX of them, those that go on first, then by age. */
+int event_store_board(const struct store_call *call,
+	struct board_item items[BOARD_MAX], size_t *ret_count,
+	struct error *err) NODISCARD;
+
 /* A coupon of a user, or the rejection of his request. */
 struct user_coupon {
 	int64_t coupon_id;

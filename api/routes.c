@@ -2,6 +2,8 @@
 #include "api/routes.h"
 
 #include "api/admin.h"
+#include "api/console.h"
+#include "api/event_board.h"
 #include "api/issue.h"
 #include "api/levers.h"
 #include "api/queries.h"
@@ -24,9 +26,10 @@ static const struct http_route own[] = {
 };
 /* clang-format on */
 
-#define ACTUATOR_MAX 32
+/* Those of /actuator and /console. */
+#define OPERATOR_MAX 40
 
-static struct http_route table[ARRAY_SIZE(own) + ACTUATOR_MAX];
+static struct http_route table[ARRAY_SIZE(own) + OPERATOR_MAX];
 
 static void
 add(size_t *n, const struct http_route *more, size_t n_more)
@@ -44,6 +47,8 @@ routes(size_t *ret_count)
 	add(&n, own, ARRAY_SIZE(own));
 	add(&n, actuator_routes, actuator_n_routes);
 	add(&n, levers_routes, levers_n_routes);
+	add(&n, event_board_routes, event_board_n_routes);
+	add(&n, console_routes, console_n_routes);
 	*ret_count = n;
 	return table;
 }

@@ -27,6 +27,8 @@ const struct http_route actuator_routes[] = {
 	GET("/configprops", actuator_get_configprops),
 	GET("/configprops/{prefix}", actuator_get_configprops_of),
 	POST("/refresh", actuator_post_refresh, 0),
+	POST("/env", actuator_post_env, HTTP_JSON_BODY),
+	{ "DELETE", "/actuator/env", actuator_delete_env, ACTUATOR_POST },
 	GET("/threaddump", actuator_get_threads),
 	GET("/scheduledtasks", actuator_get_tasks),
 	GET("/pools", actuator_get_pools),

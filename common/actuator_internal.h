@@ -66,6 +66,8 @@ void actuator_get_loggers(struct http_request *req);
 void actuator_get_logger(struct http_request *req);
 void actuator_post_logger(struct http_request *req);
 void actuator_post_refresh(struct http_request *req);
+void actuator_post_env(struct http_request *req);
+void actuator_delete_env(struct http_request *req);
 void actuator_get_configprops(struct http_request *req);
 void actuator_get_configprops_of(struct http_request *req);
 void actuator_get_pools(struct http_request *req);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * actuator_refresh - POST /actuator/refresh and GET /actuator/configprops.
+ * actuator_refresh - POST /actuator/refresh, POST and DELETE /actuator/env,
+ * GET /actuator/configprops.
  */
 #include "common/actuator_internal.h"
 #include "common/metrics.h"
@@ -24,6 +25,58 @@ actuator_post_refresh(struct http_request *req)
 		actuator_reply_empty(req, 404);
 	else
 		reload_request(reload, req);
+}
+
+/* {"name": KEY, "value": TEXT, NUMBER or BOOLEAN}, as Spring Cloud takes it;
+ * *ret_value is malloc'ed. */
+static bool
+parse_assignment(const json_t *body, const char **ret_key, char **ret_value)
+{
+	const json_t *value = json_object_get(body, "value");
+
+	*ret_key = json_string_value(json_object_get(body, "name"));
+	if (*ret_key == NULL)
+		return false;
+	if (json_is_string(value))
+		*ret_value = strdup(json_string_value(value));
+	else if (json_is_integer(value) || json_is_boolean(value))
+		*ret_value = json_dumps(value, JSON_ENCODE_ANY);
+	else
+		return false;
+	return *ret_value != NULL;
+}
+
+void
+actuator_post_env(struct http_request *req)
+{
+	struct reload *reload = actuator_of(req)->reload;
+	size_t len;
+	const char *text = http_request_body(req, &len);
+	json_t *body = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+	const char *key;
+	char *value = NULL;
+
+	if (reload == NULL)
+		actuator_reply_empty(req, 404);
+	else if (parse_assignment(body, &key, &value))
+		reload_override(reload, req, key, value);
+	else
+		actuator_reply_bad(req,
+			"Expected {\"name\": ..., \"value\": ...}",
+			"/actuator/env");
+	free(value);
+	json_decref(body);
+}
+
+void
+actuator_delete_env(struct http_request *req)
+{
+	struct reload *reload = actuator_of(req)->reload;
+
+	if (reload == NULL)
+		actuator_reply_empty(req, 404);
+	else
+		reload_override(reload, req, NULL, NULL);
 }
 
 void

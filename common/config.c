@@ -24,6 +24,14 @@ struct config {
 	size_t n_changes;
 };
 
+static void
+override_clear(struct config_override *override)
+{
+	free(override->value);
+	free(override->beneath);
+	*override = (struct config_override){ 0 };
+}
+
 void
 config_free(struct config *config)
 {
@@ -35,6 +43,9 @@ config_free(struct config *config)
 		snapshot_free(at);
 		at = older;
 	}
+	for (size_t i = 0; i < config_n_options; i++)
+		override_clear(&config->sources.overrides[i]);
+	free(config->sources.overrides);
 	free(config->changes);
 	free(config->sets);
 	free(config);
@@ -126,6 +137,8 @@ config_new(enum daemon_kind kind, int argc)
 	config->snapshot = snapshot_new(kind);
 	config->sets = must(calloc((size_t)argc + 1, sizeof(*config->sets)));
 	config->sources.sets = config->sets;
+	config->sources.overrides = must(
+		calloc(config_n_options, sizeof(*config->sources.overrides)));
 	config->sources.kind = kind;
 	return config;
 }
@@ -236,6 +249,16 @@ keep_until_restart(const struct snapshot *from, struct snapshot *to)
 	snapshot_make_properties(to);
 }
 
+/* Those that a source has outdated. */
+static void
+forget_overrides(struct config *config)
+{
+	for (size_t i = 0; i < config_n_options; i++) {
+		if (config->sources.overrides[i].is_over)
+			override_clear(&config->sources.overrides[i]);
+	}
+}
+
 int
 config_reload(struct config *config, const struct settings **ret_settings,
 	struct config_changes *ret_changes, struct error *err)
@@ -250,6 +273,7 @@ config_reload(struct config *config, const struct settings **ret_settings,
 	}
 	list_changes(config, was, now);
 	keep_until_restart(was, now);
+	forget_overrides(config);
 	if (config->n_changes > 0) {
 		now->older = was;
 		config->snapshot = now;
@@ -262,6 +286,75 @@ config_reload(struct config *config, const struct settings **ret_settings,
 		.count = config->n_changes,
 	};
 	return 0;
+}
+
+/* ---- what an operator puts over the sources ---- */
+
+static int
+find_overridable(const char *key, const struct option **ret, struct error *err)
+{
+	const char *name;
+	const struct option *option = option_find(key, &name);
+
+	if (option == NULL)
+		return error_set(err, ERROR_CONFIG_INVALID,
+			"operator: %s: expected a known key", key);
+	if (!option->live || option->type == OPTION_SECRET ||
+		option->type == OPTION_PROPERTIES)
+		return error_set(err, ERROR_CONFIG_INVALID,
+			"operator: %s: changes only in the configuration%s",
+			key, option->live ? "" : ", and with a restart");
+	*ret = option;
+	return 0;
+}
+
+static int
+reload_without_overrides(struct config *config,
+	const struct settings **ret_settings,
+	struct config_changes *ret_changes, struct error *err)
+{
+	struct config_override *kept = config->sources.overrides;
+
+	config->sources.overrides =
+		must(calloc(config_n_options, sizeof(*kept)));
+	int rc = config_reload(config, ret_settings, ret_changes, err);
+	struct config_override *gone =
+		rc == 0 ? kept : config->sources.overrides;
+	if (rc != 0)
+		config->sources.overrides = kept;
+	for (size_t i = 0; i < config_n_options; i++)
+		override_clear(&gone[i]);
+	free(gone);
+	return rc;
+}
+
+int
+config_override(struct config *config,
+	const struct config_assignment *assignment,
+	const struct settings **ret_settings,
+	struct config_changes *ret_changes, struct error *err)
+{
+	const struct option *option;
+
+	if (assignment->key == NULL)
+		return reload_without_overrides(
+			config, ret_settings, ret_changes, err);
+	if (find_overridable(assignment->key, &option, err) != 0)
+		return -ERROR_CONFIG_INVALID;
+	struct config_override *override =
+		&config->sources.overrides[option - config_options];
+	char *before = override->value;
+
+	override->value = must(strdup(assignment->value));
+	if (config_reload(config, ret_settings, ret_changes, err) == 0) {
+		free(before);
+		return 0;
+	}
+	free(override->value);
+	override->value = before;
+	if (before == NULL)
+		override_clear(override);
+	return -ERROR_CONFIG_INVALID;
 }
 
 void

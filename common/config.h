@@ -96,7 +96,8 @@ struct config_change {
 };
 
 struct config_changes {
-	struct config_change *items; /* owned by the config, until the next reload */
+	struct config_change
+		*items; /* owned by the config, until the next reload */
 	size_t count;
 };
 
@@ -106,6 +107,22 @@ struct config_changes {
  * differs.  On failure nothing has changed.
  */
 int config_reload(struct config *config, const struct settings **ret_settings,
+	struct config_changes *ret_changes, struct error *err) NODISCARD;
+
+/*
+ * Put `value` over what the sources say of a live key, and read them again, as
+ * config_reload() does.  It stays until they say another, or the process ends.
+ * -ERROR_CONFIG_INVALID, and nothing has changed, also for a key that is
+ * unknown, secret, needs a restart, or has a name below it.  A key of NULL
+ * takes away everything that was put over.
+ */
+struct config_assignment {
+	const char *key;
+	const char *value;
+};
+int config_override(struct config *config,
+	const struct config_assignment *assignment,
+	const struct settings **ret_settings,
 	struct config_changes *ret_changes, struct error *err) NODISCARD;
 
 /* Call `fn` per key with its value in force and where that came from. */

@@ -338,6 +338,29 @@ take_set(struct snapshot *snapshot, const char *set, struct error *err)
 	return 0;
 }
 
+/* ---- the operator ---- */
+
+static void
+take_override(struct snapshot *snapshot, const struct option *option,
+	struct config_override *override)
+{
+	const struct config_value *beneath =
+		snapshot_find(snapshot, option, NULL);
+
+	if (override->beneath == NULL)
+		override->beneath = must(strdup(beneath->value));
+	override->is_over = strcmp(override->beneath, beneath->value) != 0;
+	if (override->is_over)
+		return;
+	const struct config_value value = {
+		.option = option,
+		.value = snapshot_printf(snapshot, "%s", override->value),
+		.origin = "operator",
+	};
+
+	snapshot_assign(snapshot, &value);
+}
+
 /* ---- the settings ---- */
 
 static int
@@ -400,6 +423,11 @@ snapshot_read(struct snapshot *snapshot, const struct config_sources *sources,
 		rc = take_environment(snapshot, err);
 	for (size_t i = 0; rc == 0 && i < sources->n_sets; i++)
 		rc = take_set(snapshot, sources->sets[i], err);
+	for (size_t i = 0; rc == 0 && i < config_n_options; i++) {
+		if (sources->overrides[i].value != NULL)
+			take_override(snapshot, &config_options[i],
+				&sources->overrides[i]);
+	}
 	if (rc == 0)
 		rc = read_values(snapshot, err);
 	if (rc != 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * config_snapshot - one complete reading of defaults, file, environment and
- * --set: for every key its value, where it came from, and the settings made
+ * config_snapshot - one complete reading of defaults, file, environment, --set
+ * and what an operator put over them: for every key its value, where it came from, and the settings made
  * of them.  Owns every string the settings point to.
  *
  * Internal to the config modules.  One thread at a time.  Out of memory ends
@@ -15,18 +15,27 @@
 
 struct yaml_map;
 
+/* What an operator put over an option's value, while the process runs. */
+struct config_override {
+	char *value;   /* NULL: nothing */
+	char *beneath; /* what the sources said; NULL: not read yet */
+	bool is_over;  /* they say another now: it counts no more */
+};
+
 struct config_sources {
 	enum daemon_kind kind;
 	const char *file;        /* NULL: none */
 	const char *const *sets; /* "key=value", later ones win */
 	size_t n_sets;
+	struct config_override *overrides; /* one per option */
 };
 
 struct config_value {
 	const struct option *option;
-	const char *name;   /* below a PROPERTIES key, else NULL */
-	const char *value;  /* as written, placeholders filled */
-	const char *origin; /* "api.yaml:12", "COUPON_X", "--set", "default" */
+	const char *name;  /* below a PROPERTIES key, else NULL */
+	const char *value; /* as written, placeholders filled */
+	/* "api.yaml:12", "COUPON_X", "--set", "default", "operator" */
+	const char *origin;
 };
 
 /* A string that lives as long as the list it is in. */

@@ -35,7 +35,7 @@ enum http_route_flags {
 };
 
 struct http_route {
-	const char *method; /* "GET" (serves HEAD too), "POST", "PUT" */
+	const char *method; /* "GET" (serves HEAD too), "POST" ... */
 	/* "/api/coupons/{id}"; "{*rest}" takes the rest */
 	const char *template;
 	http_handler *handler;
@@ -65,6 +65,7 @@ struct http_config {
 	int64_t request_timeout_ns; /* http_server_configure() changes it */
 	unsigned access_log_sample;
 	const char *admin_token;         /* NULL: admin routes answer 404 */
+	const char *cors_origins;        /* management.cors-allowed-origins */
 	const char *thread_name;         /* "http" -> http-0, http-1 ... */
 	const struct http_route *routes; /* borrowed */
 	size_t n_routes;

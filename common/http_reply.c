@@ -48,8 +48,11 @@ commit(struct http_request *req, unsigned status, struct MHD_Response *response,
 	const char *content_type)
 {
 	const struct http_server *server = req->loop->server;
+	const struct http_route *route = req->match.route;
 	int64_t took_ns = clock_now_ns() - req->arrived_ns;
 
+	if (route != NULL && (route->flags & HTTP_MANAGEMENT) != 0)
+		http_cors_apply(req);
 	if (content_type != NULL)
 		(void)MHD_add_response_header(
 			response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
@@ -92,6 +95,14 @@ http_reply(struct http_request *req, unsigned status, const char *content_type,
 			     : make_response(len, body, MHD_RESPMEM_MUST_COPY);
 
 	commit(req, status, response, content_type);
+}
+
+void
+http_reply_static(struct http_request *req, unsigned status,
+	const char *content_type, const char *body, size_t len)
+{
+	commit(req, status, make_response(len, body, MHD_RESPMEM_PERSISTENT),
+		content_type);
 }
 
 void

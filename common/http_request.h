@@ -72,6 +72,9 @@ void http_reply_header(
 	struct http_request *req, const char *name, const char *value);
 void http_reply(struct http_request *req, unsigned status,
 	const char *content_type, const char *body, size_t len);
+/* The body is static: it is not copied. */
+void http_reply_static(struct http_request *req, unsigned status,
+	const char *content_type, const char *body, size_t len);
 /* Takes ownership of the malloc'ed body. */
 void http_reply_owned(struct http_request *req, unsigned status,
 	const char *content_type, char *body, size_t len);

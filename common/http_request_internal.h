@@ -16,7 +16,7 @@ struct http_pair {
 	const char *value;
 };
 
-#define HTTP_REPLY_HEADERS_MAX 6
+#define HTTP_REPLY_HEADERS_MAX 12
 #define HTTP_QUERY_MAX 16
 #define HTTP_REQUEST_SIZE 3072 /* with the arena's first part */
 
@@ -111,6 +111,11 @@ void http_request_tick(struct http_loop *loop);
 void http_request_fail_all(struct http_loop *loop);
 void http_request_init(struct http_loop *loop);
 void http_request_fini(struct http_loop *loop);
+
+/* ---- http_cors.c ---- */
+
+/* Before the reply of a management route: may its page read it? */
+void http_cors_apply(struct http_request *req);
 
 /* ---- http_reply.c ---- */
 

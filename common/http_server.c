@@ -38,6 +38,7 @@ http_config_of(const struct settings *settings)
 		.access_log_sample =
 			(unsigned)settings->server_access_log_sample,
 		.admin_token = settings->admin_token,
+		.cors_origins = settings->management_cors_allowed_origins,
 		.thread_name = "http",
 		.serve = HTTP_SERVE_ALL,
 	};

@@ -20,6 +20,9 @@ struct asker {
 	struct http_post post;
 	struct http_request *req;
 	char remote[HTTP_REMOTE_SIZE];
+	bool overrides; /* he has one to put, or (no key) all to take away */
+	char *key;
+	char *value;
 	char *text; /* what changed; NULL: err says why nothing did */
 	struct error err;
 };
@@ -125,6 +128,8 @@ answer(struct http_post *post)
 		http_reply_problem(asker->req, PROBLEM_SERVICE_UNAVAILABLE,
 			&(struct problem_detail){
 				.reason = reason, .outcome = "REFUSED" });
+	free(asker->key);
+	free(asker->value);
 	free(asker);
 }
 
@@ -145,11 +150,10 @@ answer_all(struct asker *askers, const char *text, const struct error *err)
 	}
 }
 
-void
-reload_request(struct reload *reload, struct http_request *req)
+/* Takes the asker, who is still to be told from whom he comes. */
+static void
+enlist(struct reload *reload, struct asker *asker, struct http_request *req)
 {
-	struct asker *asker = must(calloc(1, sizeof(*asker)));
-
 	asker->req = req;
 	http_request_remote(req, asker->remote);
 	mutex_lock(&reload->lock);
@@ -165,6 +169,26 @@ reload_request(struct reload *reload, struct http_request *req)
 	}
 	asker->err.kind = ERROR_CLOSED;
 	answer(&asker->post);
+}
+
+void
+reload_request(struct reload *reload, struct http_request *req)
+{
+	enlist(reload, must(calloc(1, sizeof(struct asker))), req);
+}
+
+void
+reload_override(struct reload *reload, struct http_request *req,
+	const char *key, const char *value)
+{
+	struct asker *asker = must(calloc(1, sizeof(*asker)));
+
+	asker->overrides = true;
+	if (key != NULL) {
+		asker->key = must(strdup(key));
+		asker->value = must(strdup(value));
+	}
+	enlist(reload, asker, req);
 }
 
 /* ---- the lifecycle thread ---- */
@@ -229,9 +253,15 @@ describe(const struct config *config, const struct config_changes *changes)
 	return must(text);
 }
 
+static const char *
+who(const struct asker *asker)
+{
+	return asker == NULL ? "SIGHUP" : asker->remote;
+}
+
 /* One line per change, and one for the reload itself: the audit. */
 static void
-log_changes(const char *by, const struct config_changes *changes)
+log_changes(const struct asker *asker, const struct config_changes *changes)
 {
 	for (size_t i = 0; i < changes->count; i++) {
 		const struct config_change *change = &changes->items[i];
@@ -246,7 +276,11 @@ log_changes(const char *by, const struct config_changes *changes)
 		log_write(
 			NULL, LOG_LEVEL_INFO, "configuration changed", fields);
 	}
-	audit(by, "refresh", "configuration",
+	const bool overrides = asker != NULL && asker->overrides;
+	const char *key = overrides ? asker->key : NULL;
+
+	audit(who(asker), overrides ? "override" : "refresh",
+		key != NULL ? key : "configuration",
 		changes->count > 0 ? "changed" : "unchanged");
 }
 
@@ -261,20 +295,34 @@ take_log_level(const struct settings *before, const struct settings *now)
 		log_set_level(level);
 }
 
-void
-reload_run(struct reload *reload, reload_apply_fn *apply, void *arg)
+static int
+read_again(struct reload *reload, const struct asker *asker,
+	const struct settings **ret, struct config_changes *ret_changes,
+	struct error *err)
+{
+	if (asker == NULL || !asker->overrides)
+		return config_reload(reload->config, ret, ret_changes, err);
+	const struct config_assignment assignment = { asker->key,
+		asker->value };
+
+	return config_override(
+		reload->config, &assignment, ret, ret_changes, err);
+}
+
+/* All of `askers` (NULL: SIGHUP) ask for what the first of them does. */
+static void
+run(struct reload *reload, struct asker *askers, reload_apply_fn *apply,
+	void *arg)
 {
 	const struct settings *before = config_settings(reload->config);
 	const struct settings *settings;
 	struct config_changes changes;
 	struct error err;
-	struct asker *askers = take_askers(reload, false);
-	const char *by = askers == NULL ? "SIGHUP" : askers->remote;
 
-	if (config_reload(reload->config, &settings, &changes, &err) != 0) {
+	if (read_again(reload, askers, &settings, &changes, &err) != 0) {
 		atomic_fetch_add(&reload->counts[REFUSED], 1);
 		LOG_ERROR("configuration refused, nothing has changed",
-			LOG_STR("by", by), LOG_ERR(&err));
+			LOG_STR("by", who(askers)), LOG_ERR(&err));
 		answer_all(askers, NULL, &err);
 		return;
 	}
@@ -283,10 +331,46 @@ reload_run(struct reload *reload, reload_apply_fn *apply, void *arg)
 	atomic_fetch_add(
 		&reload->counts[changes.count > 0 ? CHANGED : UNCHANGED], 1);
 	publish_configprops(reload);
-	log_changes(by, &changes);
+	log_changes(askers, &changes);
 	char *text = describe(reload->config, &changes);
 	answer_all(askers, text, NULL);
 	free(text);
+}
+
+/* Moves who has an override to *ret, in the order in which they came. */
+static void
+split(struct asker **askers, struct asker **ret)
+{
+	for (struct asker **at = askers; *at != NULL;) {
+		struct asker *asker = *at;
+
+		if (!asker->overrides) {
+			at = &asker->next;
+			continue;
+		}
+		*at = asker->next;
+		asker->next = *ret; /* the list has the latest first */
+		*ret = asker;
+	}
+}
+
+void
+reload_run(struct reload *reload, reload_apply_fn *apply, void *arg)
+{
+	struct asker *askers = take_askers(reload, false);
+	struct asker *overriding = NULL;
+
+	split(&askers, &overriding);
+	/* An override reads the sources too: nobody needs a SIGHUP besides. */
+	if (askers != NULL || overriding == NULL)
+		run(reload, askers, apply, arg);
+	while (overriding != NULL) {
+		struct asker *asker = overriding;
+
+		overriding = asker->next;
+		asker->next = NULL;
+		run(reload, asker, apply, arg);
+	}
 }
 
 void

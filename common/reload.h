@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reload - one path for SIGHUP and POST /actuator/refresh.
+ * reload - one path for SIGHUP, POST /actuator/refresh and /actuator/env.
  *
  * Who asks over HTTP is put on a list and the lifecycle thread is woken; that
  * thread reads the configuration, has the daemon take over what is live, logs
@@ -37,6 +37,13 @@ void reload_stop(struct reload *reload);
 
 /* A loop's thread: ask for a reload; the request is answered when it is done. */
 void reload_request(struct reload *reload, struct http_request *req);
+
+/*
+ * The same, with `value` put over what the configuration says of `key`
+ * (config_override(); both are copied); NULL: without all that was put over.
+ */
+void reload_override(struct reload *reload, struct http_request *req,
+	const char *key, const char *value);
 
 /*
  * Any thread: what is in force and where each value came from, secrets

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # local.mk - the targets that need servers; the work is in deploy/local.
 
-.PHONY: run monitoring test test-all chaos drill scene status logs stop setup lint-shell
+.PHONY: run monitoring test test-all chaos drill scene status logs stop setup lint-shell \
+	console-vendor
 
 run:
 	@deploy/local/setup build run
@@ -65,3 +66,13 @@ lint-shell:
 	  deploy/images/base-files deploy/kubernetes/reload $(addprefix \
 	  deploy/local/,stack demo setup install-packages install-kafka \
 	  install-go-tool *.sh)
+
+# Another version of the console's plotting library, from the npm registry.
+UPLOT ?= 1.6.32
+console-vendor: dir := $(shell mktemp -d)
+console-vendor:
+	@cd $(dir) && npm pack --silent uplot@$(UPLOT) && tar -xzf uplot-*.tgz
+	@cd api/console/vendor/uplot && cp $(dir)/package/LICENSE \
+	  $(dir)/package/dist/uPlot.iife.min.js $(dir)/package/dist/uPlot.min.css . \
+	  && sha256sum uPlot.iife.min.js uPlot.min.css LICENSE > CHECKSUMS
+	@rm -rf $(dir)

@@ -525,6 +525,93 @@ a_bad_reload_changes_nothing(void **state UNUSED)
 	config_free(config);
 }
 
+static int
+put_over(struct config *config, const char *key, const char *value,
+	struct config_changes *changes)
+{
+	const struct config_assignment assignment = { key, value };
+	const struct settings *settings;
+	struct error err;
+
+	return config_override(config, &assignment, &settings, changes, &err);
+}
+
+static int64_t
+max_active(const struct config *config)
+{
+	return config_settings(config)->redis_pool_max_active;
+}
+
+static int64_t
+max_active_reloaded(struct config *config)
+{
+	const struct settings *settings;
+	struct config_changes changes;
+	struct error err;
+
+	assert_int_equal(config_reload(config, &settings, &changes, &err), 0);
+	return settings->redis_pool_max_active;
+}
+
+static void
+an_override_stays_until_the_file_says_another(void **state UNUSED)
+{
+	static const char key[] = "redis.pool.max-active";
+	struct config *config = load_good("redis.pool.max-active: 10\n");
+	struct config_changes changes;
+
+	assert_int_equal(put_over(config, key, "20", &changes), 0);
+	assert_int_equal(changes.count, 1);
+	assert_string_equal(changes.items[0].from, "10");
+	assert_string_equal(changes.items[0].to, "20");
+	assert_int_equal(max_active_reloaded(config), 20);
+	assert_int_equal(put_over(config, key, "30", &changes), 0);
+	assert_int_equal(max_active(config), 30);
+	write_file("redis.pool.max-active: 15\n");
+	assert_int_equal(max_active_reloaded(config), 15);
+	/* Over is over, also when the file goes back. */
+	write_file("redis.pool.max-active: 10\n");
+	assert_int_equal(max_active_reloaded(config), 10);
+	assert_int_equal(put_over(config, key, "40", &changes), 0);
+	assert_int_equal(put_over(config, NULL, NULL, &changes), 0);
+	assert_int_equal(changes.count, 1);
+	assert_int_equal(max_active(config), 10);
+	config_free(config);
+}
+
+static void
+a_bad_override_changes_nothing(void **state UNUSED)
+{
+	static const struct config_assignment bad[] = {
+		{ "redis.pool.max-active", "0" },
+		{ "redis.pool.max-active", "many" },
+		{ "redis.pool.max-activ", "20" },
+		{ "redis.pool", "20" },
+		{ "server.threads", "2" }, /* needs a restart */
+		{ "admin.token", "x" },
+		{ "kafka.properties.acks", "1" },
+		{ "ratelimiter.coupon-issue.events.1", "1" },
+	};
+	struct config *config = load_good("redis.pool.max-active: 10\n");
+	struct config_changes changes;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(
+			put_over(config, bad[i].key, bad[i].value, &changes),
+			-ERROR_CONFIG_INVALID);
+	assert_int_equal(max_active_reloaded(config), 10);
+	/* Nor does it take away the one before it. */
+	assert_int_equal(put_over(config, bad[0].key, "20", &changes), 0);
+	assert_int_not_equal(put_over(config, bad[0].key, "0", &changes), 0);
+	assert_int_equal(max_active_reloaded(config), 20);
+	/* A file that is refused leaves it too. */
+	write_file("redis.pool.max-active: 15\nredis.port: none\n");
+	assert_int_not_equal(put_over(config, NULL, NULL, &changes), 0);
+	write_file("redis.pool.max-active: 10\n");
+	assert_int_equal(max_active_reloaded(config), 20);
+	config_free(config);
+}
+
 /* ---- the table ---- */
 
 static void
@@ -590,6 +677,8 @@ main(void)
 		cmocka_unit_test(what_is_unknown_on_the_command_line_is_left),
 		cmocka_unit_test(a_reload_tells_live_from_restart),
 		cmocka_unit_test(a_bad_reload_changes_nothing),
+		cmocka_unit_test(an_override_stays_until_the_file_says_another),
+		cmocka_unit_test(a_bad_override_changes_nothing),
 		cmocka_unit_test(every_row_is_sound),
 		cmocka_unit_test(the_shipped_files_serve_both_daemons),
 	};

@@ -23,7 +23,8 @@ daemon_command() { # api | consumer, PORT
 		--set "redis.port=$daemon_redis_port" \
 		--set "kafka.bootstrap-servers=127.0.0.1:$kafka_port" \
 		--set "datasource.url=postgresql://coupon@$daemon_postgres" \
-		--set "admin.token-file=$dir/admin-token"
+		--set "admin.token-file=$dir/admin-token" \
+		--set "console.consumer-urls=:$consumer_port"
 }
 
 daemon_start() { # api | consumer

@@ -196,6 +196,45 @@ def test_limits_and_breaker_change_live(world, file):
     assert (503, "OUTBOX_FULL") in statuses
 
 
+def test_an_override_lasts_until_the_file_says_another(world, file):
+    """POST and DELETE /actuator/env, as Spring Cloud has them."""
+    api = world["api"]
+    key = "redis.pool.max-active"
+
+    def origin():
+        beans = api.get("/actuator/configprops").json["contexts"]["application"]["beans"]
+        return beans["redis"]["inputs"]["pool.max-active"]
+    before = origin()
+    reply = post(world, "api", "/actuator/env", {"name": key, "value": 33})
+    assert reply.status == 200, reply
+    assert reply.json["changed"] == [{"key": key, "from": before["value"], "to": "33"}]
+    assert origin() == {"value": "33", "origin": "operator"}
+    assert api.metric("redis.connection.max") == 33
+    audited(api, action="override", target=key, by="127.0.0.1")
+    assert post(world, "api", "/actuator/refresh").json["changed"] == []
+    edit(api, max_active=44)
+    assert post(world, "api", "/actuator/refresh").json["changed"] == [
+        {"key": key, "from": "33", "to": "44"}]
+    assert post(world, "api", "/actuator/env", {"name": key, "value": "33"}).status == 200
+    reply = world["service"].admin(api, "DELETE", "/actuator/env")
+    assert reply.json["changed"] == [{"key": key, "from": "33", "to": "44"}]
+    assert origin()["value"] == "44"
+
+
+@both
+@pytest.mark.parametrize("body,status", [
+    ({"name": "redis.pool.max-active", "value": 0}, 422),
+    ({"name": "redis.pool.nosuch", "value": 1}, 422),
+    ({"name": "server.port", "value": 1}, 422),
+    ({"name": "admin.token", "value": "x"}, 422),
+    ({"name": "redis.pool.max-active"}, 400),
+    ({"value": 1}, 400), ({"name": "redis.pool.max-active", "value": None}, 400)])
+def test_an_override_that_makes_no_sense_is_refused(world, kind, body, status):
+    reply = post(world, kind, "/actuator/env", body)
+    assert reply.status == status, reply
+    assert "x" != reply.json["detail"]
+
+
 # ---- pools ----
 
 def pool(daemon, name="redis"):
@@ -454,6 +493,7 @@ def test_an_operators_log_level_outlives_a_refresh(world, kind):
 
 CHANGING = [
     ("/actuator/refresh", None), ("/actuator/pools/redis/suspend", None),
+    ("/actuator/env", {"name": "redis.pool.max-active", "value": 1}),
     ("/actuator/pools/postgres/evict", None),
     ("/actuator/loggers/ROOT", {"configuredLevel": "off"})]
 BREAKER = (f"/actuator/circuitbreakers/{NAME}", {"updateState": "FORCE_OPEN"})
