@@ -68,7 +68,7 @@ class Servers:
     def run(self, *arguments, check=True):
         return subprocess.run(
             [SCRIPT, *arguments], env=self.env, check=check, text=True,
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=120 * PATIENCE,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=330 * PATIENCE,
         )
 
     def start(self, *names):
