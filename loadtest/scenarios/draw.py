@@ -4,6 +4,7 @@ nothing else."""
 
 import html
 import io
+import re
 
 import matplotlib
 
@@ -12,7 +13,8 @@ matplotlib.rcParams.update({
     "svg.fonttype": "none", "svg.hashsalt": "coupon", "font.size": 8,
     "font.family": "sans-serif", "axes.grid": True, "grid.alpha": 0.3,
     "axes.spines.top": False, "axes.spines.right": False,
-    "legend.frameon": False, "legend.fontsize": 7, "lines.linewidth": 1.1})
+    "legend.framealpha": 0.85, "legend.edgecolor": "none",
+    "legend.fontsize": 7, "lines.linewidth": 1.1})
 
 # pylint: disable=wrong-import-position
 from matplotlib import pyplot  # noqa: E402
@@ -33,7 +35,7 @@ def timeline(runs, marks=(), window=(0, float("inf"))):
             for title, (records, samples) in runs.items()}
     figure, axes = pyplot.subplots(
         3, len(runs), sharex="col", sharey="row", squeeze=False,
-        figsize=(2.2 + 2.9 * len(runs), 6.2), layout="constrained")
+        figsize=(max(2.2 + 2.9 * len(runs), 8), 6.2), layout="constrained")
     for column, (title, (records, samples)) in enumerate(runs.items()):
         _latency(axes[0][column], records)
         _answers(axes[1][column], records)
@@ -113,7 +115,7 @@ def rows(samples):
     above.set_ylim(bottom=0)
     for name in sorted({name for sample in samples for name in sample[2]}):
         below.plot([s[0] for s in samples], [s[2].get(name) for s in samples],
-                   label=name.partition("partition=")[2].strip('"}'))
+                   label=re.search(r'partition="(\d+)"', name)[1])
     below.set_ylabel("lag of partition")
     below.set_xlabel("s")
     below.legend()
