@@ -62,14 +62,16 @@ class Container:
                "--config", f"/etc/coupon/{kind}.yaml", *sets)
         self.pid = int(self.inspect("{{.State.Pid}}"))
 
+    def get(self, path):
+        return web.request(self.port, "GET", path)
+
     def inspect(self, what):
         return podman("inspect", "--format", what, self.name).stdout.strip()
 
     def wait_ready(self):
         def ready():
             try:
-                return web.request(self.port, "GET", "/actuator/health/readiness"
-                                   ).status == 200
+                return self.get("/actuator/health/readiness").status == 200
             except OSError:
                 return False
         wait_for(ready, 60, f"{self.kind} ready: {podman('logs', self.name).stderr}")
