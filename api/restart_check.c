@@ -3,6 +3,7 @@
 
 #include "api/event_loader.h"
 #include "api/rebuild.h"
+#include "api/rebuild_redis.h"
 #include "api/rebuild_store.h"
 #include "api/scripts.h"
 #include "common/clock.h"
@@ -79,6 +80,25 @@ read_kafka(const struct restart_check *check, struct suspects *suspects,
 	return rc;
 }
 
+/*
+ * At once, and before the gate opens: the rebuild may have to wait for others
+ * or for PostgreSQL, and meanwhile numbers that are taken would be given out.
+ * Its own fence will be a higher one; a fence that nobody lifts is found.
+ */
+static int
+fence(const struct restart_check *check, int64_t coupon_id, int64_t epoch,
+	struct error *err)
+{
+	const struct rebuild_redis call = {
+		.shards = check->loader->shards,
+		.coupon_id = coupon_id,
+		.deadline_ns = check->deadline_ns,
+	};
+	bool fenced; /* false: somebody else has fenced it higher */
+
+	return rebuild_redis_fence(&call, epoch, &fenced, err);
+}
+
 static int
 check_event(const struct restart_check *check, struct suspect *suspect,
 	struct error *err)
@@ -106,6 +126,9 @@ check_event(const struct restart_check *check, struct suspect *suspect,
 	LOG_WARN("Redis came back with older numbers",
 		LOG_INT("coupon", coupon_id), LOG_INT("next", figures.next),
 		LOG_INT("known", known));
+	rc = fence(check, coupon_id, figures.epoch + 1, err);
+	if (rc != 0)
+		return rc;
 	if (!rebuild_request(
 		    check->loader->rebuild, coupon_id, REBUILD_RESTARTED))
 		return error_set(

@@ -126,3 +126,25 @@ def test_redis_back_with_older_numbers(make_service):
     assert {a.status for a in answers} == {202}
     service.settle(event)
     service.check(event, 100, answers)
+
+
+def test_older_numbers_are_fenced_before_their_rebuild_begins(make_service):
+    """It may have to wait: here for a lease that somebody else holds."""
+    service = make_service()
+    api = service.api()
+    service.consumer()
+    event = service.event(api, 100)
+    answers = Load([api.port], event, range(1, 31), keys=True).join()
+    service.settle(event)
+    service.query("INSERT INTO event_rebuild VALUES (%s, 'somebody',"
+                  " now() + interval '12 s') ON CONFLICT (coupon_id) DO UPDATE"
+                  " SET holder = 'somebody', expires_at = excluded.expires_at",
+                  event)
+    service.redis.hset(f"{{c:{event}}}:event", "next", 21)
+    service.stack.stop("redis")
+    service.stack.start("redis")
+    wait_for(lambda: "older numbers" in api.log.read_text(), what="the check")
+    answers += Load([api.port], event, range(31, 41), keys=True).join()
+    assert {a.status for a in answers} == {202}
+    service.settle(event)
+    service.check(event, 100, answers)  # nobody was given a number twice
