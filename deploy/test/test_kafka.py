@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""Kafka silent, refusing, away with all apis: 202s go on, and all is issued.
+
+No copy is a failure, but many would be a storm: Kafka must not meet more than
+a few of each request when it comes back.
+"""
+
+import os
+import signal
+import time
+from collections import Counter
+
+import pytest
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+
+from chaos.reckoning import messages
+from service import wait_for
+from web import Load
+
+FEW = 3  # the first copy, and one by the relay of each api
+
+
+def copies(service):
+    """{(event, user, request): how many messages} of the topic."""
+    return messages(service.stack.kafka_port, service.topic)[0]
+
+
+def pending(service, event):
+    return service.redis.zcard(f"{{c:{event}}}:pending")
+
+
+def admin_of(service):
+    return AdminClient(
+        {"bootstrap.servers": f"127.0.0.1:{service.stack.kafka_port}"})
+
+
+def outage(service, seconds, rate, **settings):
+    """Both apis under load while Kafka does not answer; all answers."""
+    apis = [service.api(**settings), service.api(**settings)]
+    service.consumer()
+    event = service.event(apis[0], 10_000_000)
+    load = Load([a.port for a in apis], event, range(1, 10_000_000), rate=rate)
+    wait_for(lambda: service.n_rows(event) > 100, what="rows under load")
+    broker = service.stack.pid("kafka")
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        time.sleep(seconds)  # the length of the outage is what is tested
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    answers = load.stop()
+    service.settle(event, 120)
+    service.check(event, 10_000_000, answers)
+    assert {a.status for a in answers} == {202}
+    return apis, answers
+
+
+def test_an_outage_of_kafka_makes_no_storm(make_service):
+    """Longer than everything that makes an api send again."""
+    service = make_service(partitions=3)
+    apis, answers = outage(
+        service, 8, 300, outbox__relay_after="1s",
+        **{"kafka.properties.message.timeout.ms": 2500,
+           "kafka.properties.socket.timeout.ms": 2000})
+    sent = copies(service)
+    assert len(sent) == len(answers)
+    assert max(sent.values()) <= FEW, Counter(sent.values())
+    again = sum(api.metric("coupon.relay.sent") for api in apis)
+    assert 0 < again <= FEW * len(answers)
+
+
+@pytest.mark.long
+def test_three_minutes_without_kafka_at_2000_requests_a_second(make_service):
+    """As shipped, but for an outbox that holds three minutes of it."""
+    service = make_service(partitions=3)
+    apis, answers = outage(service, 180, 2000, outbox__limit=1_000_000)
+    sent = copies(service)
+    print(len(answers), "requests, copies of each:",
+          sorted(Counter(sent.values()).items()), "by relays:",
+          [api.metric("coupon.relay.sent") for api in apis])
+    assert len(sent) == len(answers)
+    assert max(sent.values()) <= 2 * FEW
+
+
+def test_a_full_outbox_refuses_and_then_takes_again(service):
+    api = service.api(outbox__limit=50)
+    service.consumer()
+    event = service.event(api, 1000)
+    broker = service.stack.pid("kafka")
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        answers = Load([api.port], event, range(1, 101), connections=1).join()
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    assert [a.status for a in answers] == [202] * 50 + [503] * 50
+    refused = answers[-1]
+    assert (refused.body["reason"], refused.body["outcome"]) == (
+        "OUTBOX_FULL", "REFUSED")
+    assert int(refused.headers["retry-after"]) >= 1
+    service.settle(event)
+    answers += Load([api.port], event, range(101, 151), keys=True).join()
+    service.settle(event)
+    service.check(event, 1000, answers)
+
+
+def test_requests_wait_while_kafka_rejects_their_messages(service):
+    name = f"{service.topic}-strict"
+    limit = "max.message.bytes"
+    admin = admin_of(service)
+    admin.create_topics([NewTopic(name, 1, 1, config={limit: "40"})])[name].result()
+    settings = {"kafka.topic": name, "outbox.relay-after": "500ms"}
+    api = service.api(**settings)
+    service.consumer(**settings)
+    event = service.event(api, 100)
+    answers = Load([api.port], event, range(1, 21)).join()
+    assert {a.status for a in answers} == {202}
+    wait_for(lambda: api.metric("kafka.producer.errors", cause="OTHER") >= 20,
+             what="Kafka's rejections")
+    assert pending(service, event) == 20 and service.n_rows(event) == 0
+    resource = ConfigResource("topic", name)
+    resource.set_config(limit, "1000000")
+    admin.alter_configs([resource])[resource].result()
+    service.settle(event)
+    service.check(event, 100, answers)
+
+
+def test_all_apis_gone_for_an_hour(service):
+    """Nobody is left who accepted; the next api to come sends them."""
+    apis = [service.api(), service.api()]
+    service.consumer()
+    event = service.event(apis[0], 1000)
+    broker = service.stack.pid("kafka")
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        answers = Load([a.port for a in apis], event, range(1, 101)).join()
+        for api in apis:
+            api.kill()
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    key = f"{{c:{event}}}:pending"
+    left = service.redis.zrange(key, 0, -1, withscores=True)
+    assert left, "nothing was left to a relay"
+    for member, score in left:  # as an hour would make it
+        service.redis.zadd(key, {member: score - 3_600_000})
+    service.api()
+    service.settle(event)
+    service.check(event, 1000, answers)
