@@ -5,12 +5,14 @@ No copy is a failure, but many would be a storm: Kafka must not meet more than
 a few of each request when it comes back.
 """
 
+import json
 import os
 import signal
 import time
 from collections import Counter
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from chaos.reckoning import messages
@@ -144,3 +146,42 @@ def test_all_apis_gone_for_an_hour(service):
     service.api()
     service.settle(event)
     service.check(event, 1000, answers)
+
+def test_a_late_copy_of_a_rejected_request_changes_nothing(make_service):
+    """On whatever partition, also after more stock was added."""
+    service = make_service(partitions=3)
+    api = service.api()
+    service.consumer()
+    event = service.event(api, 1)
+    # Somebody has number 1 already, which Redis does not know.
+    service.query("INSERT INTO user_coupon (coupon_id, user_id, seq, request_id,"
+                  " accepted_at) VALUES (%s, 9, 1, 'first', now())", event)
+    (answer,) = Load([api.port], event, [7], keys=True).join()
+    assert answer.status == 202
+    wait_for(lambda: service.n_rejections(event) == 1, what="the rejection")
+    assert copies(service) == {(event, 7, "k7"): 1}
+    assert service.admin(api, "PUT", f"/api/coupons/{event}/total",
+                         {"total": 10}).status == 200
+    # His number would be free now.
+    service.query("UPDATE user_coupon SET seq = 5 WHERE coupon_id = %s", event)
+    send_copies(service, event)
+    assert [row[:2] for row in service.rows(event)] == [(9, 5)]
+    assert service.n_rejections(event) == 1
+    status = api.get(f"/api/user-coupons/{event}/7?requestId=k7").json
+    assert (status["status"], status["reason"]) == ("REJECTED", "NUMBER_TAKEN")
+
+
+def send_copies(service, event):
+    """To every partition; returns when they have been consumed."""
+    body = {"v": 1, "requestId": "k7", "couponId": event, "userId": 7, "seq": 1,
+            "acceptedAt": "2026-01-01T00:00:00.000Z"}
+    producer = Producer(
+        {"bootstrap.servers": f"127.0.0.1:{service.stack.kafka_port}"})
+    for partition in range(3):
+        producer.produce(service.topic, json.dumps(body), key="7",
+                         partition=partition)
+    producer.flush(10)
+    n_messages = sum(copies(service).values())
+    wait_for(lambda: service.query(
+        "SELECT sum(next_offset) FROM consumer_offset WHERE group_id = %s",
+        service.group)[0][0] == n_messages, what="the copies consumed")
