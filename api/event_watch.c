@@ -128,13 +128,15 @@ event_watch_index(
 	if (rc != 0)
 		return rc;
 	*ret = calloc(ids->elements + 1, sizeof(**ret));
-	if (*ret == NULL)
-		rc = error_set(err, ERROR_NO_MEMORY, "no memory for events");
+	if (*ret == NULL) {
+		freeReplyObject(ids);
+		return error_set(err, ERROR_NO_MEMORY, "no memory for events");
+	}
 	*ret_n = ids->elements;
-	for (size_t i = 0; rc == 0 && i < ids->elements; i++)
+	for (size_t i = 0; i < ids->elements; i++)
 		(*ret)[i] = strtoll(ids->element[i]->str, NULL, 10);
 	freeReplyObject(ids);
-	return rc;
+	return 0;
 }
 
 /* In its place, the oldest one falling off the end. */

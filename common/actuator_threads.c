@@ -91,7 +91,7 @@ parse_stat(char *text, struct thread *thread)
 static bool
 name_peer(int fd, char *buf, size_t size)
 {
-	struct sockaddr_in peer;
+	struct sockaddr_in peer = { 0 };
 	socklen_t len = sizeof(peer);
 	char address[INET_ADDRSTRLEN];
 

@@ -334,7 +334,7 @@ config_override(struct config *config,
 	const struct settings **ret_settings,
 	struct config_changes *ret_changes, struct error *err)
 {
-	const struct option *option;
+	const struct option *option = NULL;
 
 	if (assignment->key == NULL)
 		return reload_without_overrides(

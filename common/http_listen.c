@@ -292,27 +292,35 @@ has_room(const struct http_loop *loop)
 	       loop->server->config.max_connections;
 }
 
+/* One newcomer, in the place of another if need be.  False: no more now. */
+static bool
+admit_one(struct http_loop *loop)
+{
+	struct http_conn *displaced = NULL;
+
+	if (!has_room(loop)) {
+		displaced = http_conn_longest_quiet(loop);
+		if (displaced == NULL) {
+			pause_accepting(loop);
+			return false;
+		}
+	}
+	if (!accept_one(loop))
+		return false;
+	if (displaced != NULL)
+		http_conn_displace(displaced);
+	return true;
+}
+
 static void
 on_listen(void *arg, uint32_t events)
 {
 	struct http_loop *loop = arg;
 
 	(void)events;
-	for (int i = 0; i < HTTP_ACCEPTS_PER_TURN; i++) {
-		struct http_conn *displaced = NULL;
-
-		if (!has_room(loop)) {
-			displaced = http_conn_longest_quiet(loop);
-			if (displaced == NULL) {
-				pause_accepting(loop);
-				return;
-			}
-		}
-		if (!accept_one(loop))
+	for (int i = 0; i < HTTP_ACCEPTS_PER_TURN; i++)
+		if (!admit_one(loop))
 			return;
-		if (displaced != NULL)
-			http_conn_displace(displaced);
-	}
 }
 
 int
