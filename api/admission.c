@@ -211,7 +211,7 @@ admission_new(const struct settings *settings, struct metrics *metrics)
 		abort();
 	admission->metrics = metrics;
 	admission->limits = event_limits_new(settings, clock_now_ns());
-	admission->breaker = breaker_new(&config);
+	admission->breaker = breaker_new(&config, clock_now_ns());
 	if (admission->limits == NULL || admission->breaker == NULL)
 		abort();
 	store_settings(admission, settings);

@@ -82,7 +82,7 @@ load_word(struct breaker *breaker)
 }
 
 struct breaker *
-breaker_new(const struct breaker_config *config)
+breaker_new(const struct breaker_config *config, int64_t now_ns)
 {
 	struct breaker *breaker =
 		aligned_alloc(CACHE_LINE, sizeof(struct breaker));
@@ -95,14 +95,15 @@ breaker_new(const struct breaker_config *config)
 	s->trial_until = calloc(config->half_open_calls, sizeof(int64_t));
 	if (s->trial_until == NULL ||
 		!breaker_window_init(&s->window, config->window_size,
-			config->time_based, 0)) {
+			config->time_based, now_ns)) {
 		free(s->trial_until);
 		free(breaker);
 		return NULL;
 	}
 	mutex_init(&breaker->lock);
 	mutex_lock(&breaker->lock);
-	enter(breaker, config->enabled ? BREAKER_CLOSED : BREAKER_DISABLED, 0);
+	enter(breaker, config->enabled ? BREAKER_CLOSED : BREAKER_DISABLED,
+		now_ns);
 	mutex_unlock(&breaker->lock);
 	return breaker;
 }

@@ -68,7 +68,8 @@ struct breaker_permit {
 enum breaker_outcome { BREAKER_SUCCESS, BREAKER_FAILURE };
 
 /* NULL when out of memory. */
-struct breaker *breaker_new(const struct breaker_config *config);
+struct breaker *breaker_new(
+	const struct breaker_config *config, int64_t now_ns);
 void breaker_free(struct breaker *breaker);
 
 /*

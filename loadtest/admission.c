@@ -84,7 +84,7 @@ main(void)
 	};
 
 	limiter = limiter_new(&unlimited, 0);
-	breaker = breaker_new(&config);
+	breaker = breaker_new(&config, 0);
 	if (limiter == NULL || breaker == NULL)
 		return EXIT_FAILURE;
 	for (int n_threads = 1; n_threads <= 2; n_threads++) {

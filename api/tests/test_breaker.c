@@ -63,10 +63,22 @@ trip(struct breaker *breaker, int64_t now)
 }
 
 static void
+the_first_state_counts_from_the_start(void **state)
+{
+	(void)state;
+	struct breaker *breaker = breaker_new(&by_count, 5 * NS_PER_S);
+	struct breaker_snapshot snapshot;
+
+	breaker_snapshot(breaker, 7 * NS_PER_S, &snapshot);
+	assert_int_equal(snapshot.in_state_ns, 2 * NS_PER_S);
+	breaker_free(breaker);
+}
+
+static void
 stays_closed_below_the_minimum_of_calls(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_count);
+	struct breaker *breaker = breaker_new(&by_count, 0);
 	struct breaker_snapshot snapshot;
 
 	calls(breaker, 9, 0, 0, BREAKER_FAILURE);
@@ -83,7 +95,7 @@ static void
 opens_at_the_threshold_not_below(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_count);
+	struct breaker *breaker = breaker_new(&by_count, 0);
 
 	calls(breaker, 6, 0, 0, BREAKER_SUCCESS);
 	calls(breaker, 4, 0, 0, BREAKER_FAILURE);
@@ -98,7 +110,7 @@ static void
 a_slow_call_is_longer_than_the_threshold(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_count);
+	struct breaker *breaker = breaker_new(&by_count, 0);
 	struct breaker_snapshot snapshot;
 
 	calls(breaker, 10, 0, 1 * S, BREAKER_SUCCESS);
@@ -115,7 +127,7 @@ static void
 open_refuses_until_strictly_after_its_time(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_count);
+	struct breaker *breaker = breaker_new(&by_count, 0);
 	struct breaker_permit permit;
 	struct breaker_snapshot snapshot;
 
@@ -134,7 +146,7 @@ static void
 half_open_lets_only_the_trials_through(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_count);
+	struct breaker *breaker = breaker_new(&by_count, 0);
 	struct breaker_permit permit[4];
 	int64_t now = 11 * S;
 
@@ -152,7 +164,7 @@ static void
 failed_trials_open_again(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_count);
+	struct breaker *breaker = breaker_new(&by_count, 0);
 
 	trip(breaker, 0);
 	calls(breaker, 1, 11 * S, 0, BREAKER_SUCCESS);
@@ -165,7 +177,7 @@ static void
 a_late_result_of_an_older_state_decides_nothing(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_count);
+	struct breaker *breaker = breaker_new(&by_count, 0);
 	struct breaker_permit old[8];
 	struct breaker_snapshot snapshot;
 	int64_t now = 11 * S;
@@ -188,7 +200,7 @@ static void
 lost_trials_cannot_keep_it_half_open(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_count);
+	struct breaker *breaker = breaker_new(&by_count, 0);
 	struct breaker_permit permit;
 	int64_t now = 11 * S;
 
@@ -206,7 +218,7 @@ static void
 a_released_trial_may_be_taken_again(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_count);
+	struct breaker *breaker = breaker_new(&by_count, 0);
 	struct breaker_permit permit;
 	int64_t now = 11 * S;
 
@@ -225,7 +237,7 @@ static void
 a_successful_probe_starts_the_trials_early(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_count);
+	struct breaker *breaker = breaker_new(&by_count, 0);
 	struct breaker_permit permit;
 
 	breaker_probe_succeeded(breaker, 0);
@@ -241,7 +253,7 @@ static void
 the_first_open_time_is_short_and_doubles(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_time);
+	struct breaker *breaker = breaker_new(&by_time, 0);
 	const int64_t expected[] = { 1 * S, 2 * S, 4 * S, 8 * S, 8 * S };
 	int64_t now = 0;
 
@@ -266,7 +278,7 @@ static void
 a_time_window_is_not_tripped_by_a_burst_of_eight(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_time);
+	struct breaker *breaker = breaker_new(&by_time, 0);
 
 	calls(breaker, 500, 0, 0, BREAKER_SUCCESS);
 	calls(breaker, 8, 1, 0, BREAKER_FAILURE);
@@ -278,7 +290,7 @@ static void
 seconds_fall_out_of_a_time_window(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_time);
+	struct breaker *breaker = breaker_new(&by_time, 0);
 	struct breaker_snapshot snapshot;
 
 	calls(breaker, 19, 0, 0, BREAKER_FAILURE);
@@ -295,7 +307,7 @@ static void
 forced_states_are_left_by_force_only(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_count);
+	struct breaker *breaker = breaker_new(&by_count, 0);
 	struct breaker_permit permit;
 
 	breaker_force(breaker, BREAKER_FORCED_OPEN, 0);
@@ -315,7 +327,7 @@ static void
 a_changed_window_starts_empty_and_the_state_stays(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_count);
+	struct breaker *breaker = breaker_new(&by_count, 0);
 	struct breaker_config larger = by_count;
 	struct breaker_snapshot snapshot;
 
@@ -337,7 +349,7 @@ static void
 it_can_be_switched_off_and_on_live(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_count);
+	struct breaker *breaker = breaker_new(&by_count, 0);
 	struct breaker_config off = by_count;
 
 	off.enabled = false;
@@ -392,7 +404,7 @@ static void
 eight_threads_and_nothing_is_lost_or_stuck(void **state)
 {
 	(void)state;
-	struct breaker *breaker = breaker_new(&by_count);
+	struct breaker *breaker = breaker_new(&by_count, 0);
 	struct hammer hammers[8];
 	pthread_t threads[8];
 	uint64_t permitted = 0, refused = 0;
@@ -432,6 +444,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_first_state_counts_from_the_start),
 		cmocka_unit_test(stays_closed_below_the_minimum_of_calls),
 		cmocka_unit_test(opens_at_the_threshold_not_below),
 		cmocka_unit_test(a_slow_call_is_longer_than_the_threshold),
