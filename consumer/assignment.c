@@ -137,6 +137,26 @@ assignment_end(struct assignment *assignment,
 	free(ended);
 }
 
+static void
+add_id(void *arg, const struct partition_status *status)
+{
+	rd_kafka_topic_partition_list_add(arg, "", status->id);
+}
+
+void
+assignment_end_all(struct assignment *assignment, int64_t deadline_ns)
+{
+	rd_kafka_topic_partition_list_t *left =
+		rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_list_t *ignored =
+		rd_kafka_topic_partition_list_new(1);
+
+	assignment_each(assignment, add_id, left);
+	assignment_end(assignment, left, deadline_ns, ignored);
+	rd_kafka_topic_partition_list_destroy(ignored);
+	rd_kafka_topic_partition_list_destroy(left);
+}
+
 void
 assignment_each(struct assignment *assignment,
 	void (*fn)(void *arg, const struct partition_status *status), void *arg)

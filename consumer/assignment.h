@@ -39,6 +39,9 @@ void assignment_end(struct assignment *assignment,
 	const rd_kafka_topic_partition_list_t *list, int64_t deadline_ns,
 	rd_kafka_topic_partition_list_t *offsets);
 
+/* The same for whatever is in it, for nobody's later use. */
+void assignment_end_all(struct assignment *assignment, int64_t deadline_ns);
+
 /* Any thread.  `fn` must not block: the list is locked. */
 void assignment_each(struct assignment *assignment,
 	void (*fn)(void *arg, const struct partition_status *status),

@@ -392,6 +392,8 @@ group_leave(struct group *group, int64_t deadline_ns)
 	guard_start(&guard, deadline_ns, "leaving the consumer group");
 	metrics_collector_remove(group->metrics, collect, group);
 	report("close", rd_kafka_consumer_close(group->rk));
+	/* An assignment that arrived while it closed is not taken back. */
+	assignment_end_all(group->assignment, deadline_ns);
 	rd_kafka_topic_destroy(group->env.rkt);
 	rd_kafka_destroy(group->rk);
 	guard_end(&guard);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """SIGTERM under load: who was let in is answered, and the exit status is 0."""
 
+import socket
 from collections import Counter
 
 from service import wait_for
@@ -64,3 +65,12 @@ def test_a_consumer_that_stops_leaves_nothing_half_done(service):
     answers = load.join()
     service.settle(event)
     service.check(event, 100000, answers)
+
+
+def test_a_consumer_that_cannot_start_gives_its_partitions_back(service):
+    """Its port is taken, and the group may have given it partitions already."""
+    with socket.create_server(("127.0.0.1", service.stack.consumer_port)) as taken:
+        consumer = service.consumer(ready=False)
+        assert consumer.process.wait(30) == 1, consumer.tail()
+        assert f"port {taken.getsockname()[1]} is in use by" in consumer.tail()
+    service.consumer()
