@@ -317,7 +317,9 @@ class Service(Client):
     def _check_sum(self, event, n_rows, total):
         api = next(d for d in self.daemons
                    if d.kind == "api" and d.process.poll() is None)
-        body = api.get(f"/api/coupons/{event}").json
+        # Whoever restarted PostgreSQL may be here before the api's pool is back.
+        body = wait_for(lambda: (reply := api.get(f"/api/coupons/{event}")).status
+                        == 200 and reply, what="the event").json
         assert body["issued"] == n_rows, body
         assert body["issued"] + body["pending"] + body["remaining"] == total, body
         assert body["pending"] == 0, body
