@@ -87,7 +87,7 @@ endif
 # script (run, stop, help ...) and make's re-reads do without.
 SCRIPT_GOALS := help run monitoring test test-all chaos drill scene status \
 		logs stop setup clean loadtest loadtest-compare incident \
-		images image-test
+		images image-test drain-test k8s-validate k8s-hpa-test
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(SCRIPT_GOALS),$(MAKECMDGOALS)),all),)
 # =3 is gcc's: it reads comments, and clang stumbles over uthash's.
 warn   += $(call cc-option,-Wimplicit-fallthrough=3)
