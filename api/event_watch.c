@@ -180,8 +180,8 @@ static int
 look_at_shard(struct event_watch *watch, struct pool *pool,
 	struct event_view *view, struct error *err)
 {
-	int64_t *ids;
-	size_t n;
+	int64_t *ids = NULL;
+	size_t n = 0;
 	int rc = event_watch_index(pool, &ids, &n, err);
 
 	if (rc != 0)

@@ -485,11 +485,11 @@ main(int argc, char **argv)
 	/* librdkafka repeats in its log what we say once. */
 	log_set_level(LOG_LEVEL_OFF);
 	if (parse(argc, argv, &req, &err) != 0) {
-		fprintf(stderr, "coupon-topic: %s\n%s", err.msg, usage);
+		(void)fprintf(stderr, "coupon-topic: %s\n%s", err.msg, usage);
 		return 2;
 	}
 	if (run(&req, &err) != 0) {
-		fprintf(stderr, "Error while executing topic command : %s\n",
+		(void)fprintf(stderr, "Error while executing topic command : %s\n",
 			err.msg);
 		return 1;
 	}
