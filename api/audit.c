@@ -28,6 +28,8 @@
 #include "api/audit_records.h"
 #include "api/number_set.h"
 
+#include <malloc.h>
+
 #include <sys/param.h>
 
 struct audit {
@@ -69,6 +71,9 @@ audit_free(struct audit *audit)
 	number_set_fini(&audit->rows);
 	number_set_fini(&audit->free);
 	free(audit);
+	/* A big event's records are tens of MB in small pieces, which glibc
+	 * would keep for the next look. */
+	(void)malloc_trim(0);
 }
 
 static bool

@@ -4,6 +4,7 @@
 #include "api/number_set.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <uthash.h>
 
 /* A request known to the plan, by user and request id. */
@@ -72,6 +73,7 @@ rebuild_plan_free(struct rebuild_plan *plan)
 	}
 	number_set_fini(&plan->taken);
 	free(plan);
+	(void)malloc_trim(0); /* as in audit_free() */
 }
 
 static void

@@ -336,6 +336,43 @@ all_are_counted_and_a_bounded_number_kept(void **state)
 	audit_findings_fini(&findings);
 }
 
+static long
+resident_pages(void)
+{
+	FILE *statm = fopen("/proc/self/statm", "re");
+	long size = 0, resident = 0;
+
+	assert_non_null(statm);
+	assert_int_equal(fscanf(statm, "%ld %ld", &size, &resident), 2);
+	assert_int_equal(fclose(statm), 0);
+	return resident;
+}
+
+/* Though something that stays was allocated behind it, as in a daemon. */
+static void
+a_big_look_gives_its_memory_back(void **state)
+{
+	(void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	skip(); /* their allocators keep it */
+#endif
+	const long before = resident_pages();
+	struct look look;
+
+	look_init(&look, false);
+	for (int64_t user = 100; user < 50000; user++)
+		assert_true(
+			audit_add_holder(look.audit, REQUEST(user, "x", user)));
+	char *stays = strdup("behind");
+	const long most = resident_pages() - before;
+
+	audit_free(look.audit);
+	assert_true(most > 1000);
+	assert_true(resident_pages() - before < most / 4);
+	audit_findings_fini(&look.findings);
+	free(stays);
+}
+
 int
 main(void)
 {
@@ -356,6 +393,7 @@ main(void)
 		cmocka_unit_test(a_violation_is_over_after_a_round_without_it),
 		cmocka_unit_test(only_what_both_looks_found_stays),
 		cmocka_unit_test(all_are_counted_and_a_bounded_number_kept),
+		cmocka_unit_test(a_big_look_gives_its_memory_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
