@@ -68,7 +68,7 @@ struct http_conn {
 	int fd;
 	bool is_quiet;
 	bool has_request; /* begun, and its reply not yet written */
-	bool spared; /* since it became quiet: not cut the last time */
+	bool spared;      /* since it became quiet: not cut the last time */
 };
 
 TAILQ_HEAD(http_conns, http_conn);
@@ -97,8 +97,8 @@ struct http_loop {
 	int64_t accept_at_ns;   /* 0: accepting, else when to try again */
 	int64_t quiesced_at_ns; /* 0: not yet */
 	/* http_conn.c */
-	struct http_conns quiet;             /* by quiet_since_ns */
-	TAILQ_HEAD(, http_linger) lingering; /* by age */
+	struct http_conns quiet;                         /* by quiet_since_ns */
+	TAILQ_HEAD(http_lingers, http_linger) lingering; /* by age */
 	unsigned n_lingering;
 	/* http_request.c */
 	struct http_requests timed;   /* by deadline_ns */
