@@ -172,13 +172,23 @@ def _environment(base, directory):
 
 
 def _take_block():
+    taken = FIRST
     for base in range(FIRST, LAST - BLOCK + 2, BLOCK):
-        lock = _listen(base)
-        if lock and all(map(_is_free, range(base + 1, base + BLOCK))):
+        lock, taken = _listen(base), base
+        if not lock:
+            continue
+        taken = next((p for p in range(base + 1, base + BLOCK) if not _is_free(p)), None)
+        if taken is None:
             return base, lock
-        if lock:
-            lock.close()
-    raise RuntimeError(f"no {BLOCK} free ports in {FIRST}-{LAST}")
+        lock.close()
+    raise RuntimeError(f"no {BLOCK} free ports in {FIRST}-{LAST}: port {taken} is in"
+                       f" use by {_listener(taken)}")
+
+
+def _listener(port):
+    return subprocess.run(
+        ["bash", "-c", f". {ROOT}/deploy/local/port.sh; listener_of {port}"],
+        text=True, capture_output=True, check=False).stdout.strip()
 
 
 def _remove_leftovers(parent):

@@ -75,7 +75,6 @@ def test_a_port_in_use_is_named_with_its_process(own):
     make(own, "stop")
     # A pid file of a process that is not ours any more does no harm.
     (own.dir / "redis.pid").write_text(f"{os.getpid()} 1\n")
-    import socket
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", own.redis_port))
@@ -83,6 +82,30 @@ def test_a_port_in_use_is_named_with_its_process(own):
         output = make(own, "run", check=False)
     assert f"port {own.redis_port} is in use by process {os.getpid()}" in output
     assert "LOCAL_REDIS_PORT" in output
+
+
+@pytest.mark.parametrize("address, is_met", [
+    ("127.0.0.1", True), ("0.0.0.0", True), ("::", True), ("::1", True),
+    ("127.0.0.9", False)])  # as a pod of the cluster tests
+def test_who_listens_at_another_address_is_not_in_the_way(own, address, is_met):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, own.spare_port), family=family):
+        asked = subprocess.run(
+            ["bash", "-c", "cd deploy/local; . ./common.sh; . ./port.sh;"
+             f" require_free_port it {own.spare_port} LOCAL_IT_PORT"],
+            cwd=ROOT, env=own.env, text=True, capture_output=True)
+    assert (f"in use by process {os.getpid()} (" in asked.stderr) is is_met, asked
+    assert (asked.returncode == 0) is not is_met
+
+
+def test_a_run_without_free_ports_says_who_has_them(own):
+    asked = subprocess.run(
+        ["/usr/bin/python3", "-B", "-c", "import stack; stack.Stack()"],
+        cwd=ROOT / "deploy/test", text=True, capture_output=True,
+        env=dict(own.env, TEST_PORTS=f"{own.base}-{own.base + 19}"))
+    assert asked.returncode
+    assert (f"port {own.base} is in use by process {os.getpid()} ("
+            in asked.stderr.splitlines()[-1]), asked
 
 
 def test_data_survives_a_stop(own):
