@@ -15,10 +15,13 @@
 #   make fuzz             every fuzzer, FUZZ_SECONDS=60 each
 #   make bench            the ratios of docs/benchmarks.md
 #   make loadtest         SCENARIO="spike" URL=http://...; docs/loadtest.md
+#   make loadtest-compare two result files side by side: A=FILE B=FILE
 #   make incident         the outage, replayed; docs/incident.md
 #   make bench-compare    what changed since the results that are committed
 #   make images           container images, with docker, buildah or podman
+#   make k8s-validate | k8s-hpa-test | drain-test | image-test; docs/testing.md
 #   make docs             regenerate docs from the tables in the code
+#   make setup            every package at once; each target installs its own
 #   make format | compile_commands.json | install | dist | clean | help
 #
 # Variables: CC CFLAGS CPPFLAGS LDFLAGS BUILD WERROR=1 V=1 PREFIX DESTDIR
