@@ -58,3 +58,15 @@ def test_a_port_in_use_is_named_with_who_has_it(daemon):
     assert result.returncode == FAILED
     last = result.stderr.splitlines()[-1]
     assert 'msg="cannot start"' in last and f"port {port} is in use by" in last
+
+
+def test_too_few_files_are_warned_of(daemon):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = subprocess.run(
+            ["prlimit", "--nofile=100:900", ROOT / f"build/release/bin/{daemon}",
+             "--set", f"server.port={taken.getsockname()[1]}", "--set", NOBODY,
+             "--set", "server.address=127.0.0.1"],
+            text=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    # Raised to what is allowed, which is less than its connections need.
+    assert 'level=warn' in result.stderr.lower(), result
+    assert 'msg="file descriptor limit is too low" limit=900 wanted=' in result.stderr

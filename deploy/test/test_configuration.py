@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What a different configuration changes, seen from outside."""
 
+import subprocess
+
 from service import timestamp, wait_for
 from web import request
 
@@ -26,3 +28,14 @@ def test_a_management_port_of_its_own(service):
     assert api.get("/actuator/health").status == 404
     assert request(port, "GET", "/api/coupons").status == 404
     assert request(port, "GET", "/actuator/prometheus").status == 200
+
+
+def test_either_daemon_migrates_and_only_once(service):
+    def migrate(daemon):
+        return subprocess.run(
+            [*service.stack.command(daemon, service.stack.spare_port), "--migrate"],
+            check=True, text=True, stdin=subprocess.DEVNULL, capture_output=True).stdout
+    first = migrate("consumer")
+    newest = service.query("SELECT max(version) FROM schema_migration")[0][0]
+    said = f"schema version {newest}, {{}} migrations applied\n"
+    assert (first, migrate("api")) == (said.format(newest), said.format(0))
