@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Runs over time, drawn with matplotlib: as SVG, and as a page that needs
-nothing else."""
+"""Runs over time, drawn with matplotlib: as PNG for docs/images, and as a page
+that needs nothing else."""
 
 import html
 import io
@@ -127,6 +127,11 @@ def svg(figure):
     figure.savefig(text, format="svg", metadata={"Date": None})
     pyplot.close(figure)
     return text.getvalue()
+
+
+def png(path, figure):
+    figure.savefig(path, metadata={"Software": None})
+    pyplot.close(figure)
 
 
 def page(path, title, figure):

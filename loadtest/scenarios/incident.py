@@ -246,8 +246,8 @@ def show(before, said, columns, scene):
 def _draw(name, columns, marks=(), **options):
     figure = draw.timeline({c.title: (c.arrivals.records, c.samples)
                             for c in columns}, marks, **options)
-    path = DIRECTORY / f"{name}.svg"
-    path.write_text(draw.svg(figure))
+    path = DIRECTORY / f"{name}.png"
+    draw.png(path, figure)
     print(path)
 
 
