@@ -272,7 +272,8 @@ help:
 	@sed -n '/^[^#]*$$/q;s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 install: all
-	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/sbin $(BINS)
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/sbin \
+	  $(filter-out %/coupon-docs,$(BINS))
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/etc/coupon api/api.yaml \
 	  api/api.production.yaml
 	install -D -m 0644 consumer/consumer.yaml \

@@ -23,6 +23,7 @@ def test_install_puts_everything_below_destdir(tmp_path):
     assert {"opt/coupon/sbin/api", "opt/coupon/sbin/consumer",
             "opt/coupon/sbin/coupon-topic", "opt/coupon/etc/coupon/api.yaml",
             "opt/coupon/etc/coupon/consumer.yaml"} <= found
+    assert "opt/coupon/sbin/coupon-docs" not in found  # of the build only
     for name in ("api", "consumer"):
         run(f"{tmp_path}/opt/coupon/sbin/{name}", "--check", "--config",
             f"{tmp_path}/opt/coupon/etc/coupon/{name}.yaml")
