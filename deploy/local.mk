@@ -69,10 +69,9 @@ lint-shell:
 
 # Another version of the console's plotting library, from the npm registry.
 UPLOT ?= 1.6.32
-console-vendor: dir := $(shell mktemp -d)
 console-vendor:
-	@cd $(dir) && npm pack --silent uplot@$(UPLOT) && tar -xzf uplot-*.tgz
-	@cd api/console/vendor/uplot && cp $(dir)/package/LICENSE \
-	  $(dir)/package/dist/uPlot.iife.min.js $(dir)/package/dist/uPlot.min.css . \
-	  && sha256sum uPlot.iife.min.js uPlot.min.css LICENSE > CHECKSUMS
-	@rm -rf $(dir)
+	@dir=$$(mktemp -d) && trap 'rm -rf $$dir' EXIT && \
+	  (cd $$dir && npm pack --silent uplot@$(UPLOT) && tar -xzf uplot-*.tgz) && \
+	  cd api/console/vendor/uplot && cp $$dir/package/LICENSE \
+	  $$dir/package/dist/uPlot.iife.min.js $$dir/package/dist/uPlot.min.css . && \
+	  sha256sum uPlot.iife.min.js uPlot.min.css LICENSE > CHECKSUMS

@@ -23,6 +23,7 @@ kafka_configure() {
 	[ -e "$dir/kafka/log/meta.properties" ] && return 0
 	say kafka "formatting $dir/kafka/log"
 	java -Xmx64m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+		-XX:-UsePerfData \
 		-cp "$kafka_home/lib/*" kafka.tools.StorageTool format \
 		--standalone -t AAAAAAAAAAAAAAAAAAAAAQ \
 		-c "$dir/kafka/server.properties" >>"$dir/kafka.log" 2>&1 ||
@@ -40,7 +41,7 @@ kafka_start() {
 	[ -e "$(kafka_archive)" ] ||
 		archive=-XX:ArchiveClassesAtExit=$dir/kafka/classes.jsa
 	launch kafka java -Xms64m -Xmx256m -XX:+UseSerialGC \
-		-XX:TieredStopAtLevel=1 "$archive" \
+		-XX:TieredStopAtLevel=1 -XX:-UsePerfData "$archive" \
 		-Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
 		-cp "$kafka_home/lib/*" kafka.Kafka "$dir/kafka/server.properties"
 }

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: MIT
 """One stack for the run; for each test daemons on empty servers."""
 
+import os
+
 import pytest
 
 from service import Service
 from stack import DIRECTORY, Stack
+
+# tmp_path is below build, too: pytest keeps those of the last three runs.
+(DIRECTORY / "tmp").mkdir(parents=True, exist_ok=True)
+os.environ["PYTEST_DEBUG_TEMPROOT"] = str(DIRECTORY / "tmp")
 
 SERVERS = ("redis", "postgres", "kafka")
 

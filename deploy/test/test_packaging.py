@@ -39,9 +39,10 @@ def test_dist_holds_what_is_committed():
     assert {"Makefile", "api/issue.lua", "deploy/local/stack"} <= files
 
 
-def test_nothing_to_do_is_quick_and_does_nothing():
-    output = run("make", "all", *VARIABLES)
+def test_nothing_to_do_is_quick_and_does_nothing(tmp_path):
+    output = run("make", "all", *VARIABLES, TMPDIR=tmp_path)
     assert "CC" not in output and "LINK" not in output
+    assert not list(tmp_path.iterdir())
 
 
 INTERNAL = {"all", "build-all", "tests", "headers", "docs-check", "run-fuzzers",
