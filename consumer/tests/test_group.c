@@ -62,8 +62,7 @@ sql(const char *text)
 	PQclear(result);
 }
 
-static long
-number(const char *format, ...)
+static long PRINTF(1, 2) number(const char *format, ...)
 {
 	char text[200];
 	va_list ap;
