@@ -39,3 +39,13 @@ def test_either_daemon_migrates_and_only_once(service):
     newest = service.query("SELECT max(version) FROM schema_migration")[0][0]
     said = f"schema version {newest}, {{}} migrations applied\n"
     assert (first, migrate("api")) == (said.format(newest), said.format(0))
+
+
+def test_the_access_log_is_off_and_then_a_sample(service):
+    for sample, lines in ((0, 0), (10, 5)):
+        api = service.api(server__threads=1, server__access_log_sample=sample)
+        for _ in range(50):
+            api.get("/api/nothing")
+        api.stop()
+        assert api.log.read_text().count('msg=request method=GET path=/api/nothing') == lines
+        api.log.unlink()

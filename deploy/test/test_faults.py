@@ -7,6 +7,7 @@ user has one final answer; the rows must be exactly what they were told.
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -63,13 +64,21 @@ def test_consumer_stopped_and_continued(loaded):
 
 
 def test_postgresql_restarted(loaded):
-    service, _, _, event, load = loaded
+    """Consumers pause: they stay in the group, and do not turn in vain."""
+    service, _, consumers, event, load = loaded
+
+    def total(name):
+        return sum(consumer.metric(name) for consumer in consumers)
+    rebalances = total("kafka.consumer.rebalances")
     service.stack.stop("postgres")
     accepted = load.count(202)
-    wait_for(lambda: load.count(202) > accepted + 1000,
+    cpu_s, begin = total("process.cpu"), time.monotonic()
+    wait_for(lambda: load.count(202) > accepted + 2000,
              what="requests accepted without PostgreSQL")
+    assert total("process.cpu") - cpu_s < 0.5 * (time.monotonic() - begin)
     service.stack.start("postgres")
     finish(service, event, load)
+    assert total("kafka.consumer.rebalances") == rebalances
 
 
 def test_postgresql_killed(loaded):
