@@ -148,6 +148,16 @@ def test_every_threshold_has_its_line():
     assert "310.2 ms" in text and text.count("FAIL") == 1 and text.count("pass") == 3
 
 
+@pytest.mark.parametrize("page, end", [
+    ("<h1>ours</h1>\n", ""), ("<body><h1>k6</h1></body></html>", "</body></html>")])
+def test_a_report_ends_with_the_verdict(tmp_path, page, end):
+    path = tmp_path / "report.html"
+    path.write_text(page)
+    verdict.add_to_report(path, "p95 < 50 ms")
+    assert path.read_text() == (
+        f"{page.removesuffix(end)}<pre>p95 &lt; 50 ms</pre>\n{end}")
+
+
 @pytest.mark.parametrize("found, ok", [
     (None, None), ({"violations": 0, "text": ""}, True),
     ({"violations": 2, "text": ""}, False),

@@ -30,7 +30,9 @@ def run(scenario, target):
             scenario, target, event, stem)
         rows += _truth(target, event, generator)
         passed = verdict.write(stem, scenario, target, generator, server, rows)
-    print(verdict.table(rows), _figures(generator, server), sep="\n")
+    said = f"{verdict.table(rows)}\n{_figures(generator, server)}"
+    verdict.add_to_report(stem.with_suffix(".html"), said)
+    print(said)
     print(f"  {stem}.json, .html\n"
           f"{scenario.name}: {'passed' if passed else 'FAILED'}\n", flush=True)
     return passed

@@ -2,6 +2,7 @@
 """The verdict on a run: what had to hold, what was measured; as a table on the
 terminal, and with everything known of the run as JSON."""
 
+import html
 import json
 from dataclasses import asdict, dataclass
 
@@ -85,3 +86,10 @@ def write(stem, scenario, target, generator, server, rows):
     # Where this tree lies is nobody's business.
     stem.with_suffix(".json").write_text(text.replace(f"{ROOT}/", "") + "\n")
     return passed
+
+
+def add_to_report(path, text):
+    """At the end of the page, k6's included: it does not know the whole verdict."""
+    body, end, rest = path.read_text().rpartition("</body>")
+    path.write_text(f"{body or rest}<pre>{html.escape(text)}</pre>\n"
+                    f"{end}{rest if body else ''}")
