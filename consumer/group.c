@@ -55,7 +55,10 @@ struct group {
 static bool
 is_cooperative(rd_kafka_t *rk)
 {
-	return strcmp(rd_kafka_rebalance_protocol(rk), "COOPERATIVE") == 0;
+	/* NULL when the consumer was closed before it came to its first. */
+	const char *protocol = rd_kafka_rebalance_protocol(rk);
+
+	return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0;
 }
 
 static void

@@ -68,9 +68,14 @@ def test_a_consumer_that_stops_leaves_nothing_half_done(service):
 
 
 def test_a_consumer_that_cannot_start_gives_its_partitions_back(service):
-    """Its port is taken, and the group may have given it partitions already."""
-    with socket.create_server(("127.0.0.1", service.stack.consumer_port)) as taken:
-        consumer = service.consumer(ready=False)
-        assert consumer.process.wait(30) == 1, consumer.tail()
-        assert f"port {taken.getsockname()[1]} is in use by" in consumer.tail()
+    """Its port is taken, and the group may be giving it partitions just now."""
+    with socket.create_server(("127.0.0.1", service.stack.spare_port)):
+        for n in range(5):
+            consumers = [service.consumer(
+                ready=False, server__port=service.stack.spare_port,
+                kafka__group_id=f"{service.group}-{n}-{i}") for i in range(3)]
+            for consumer in consumers:
+                assert consumer.process.wait(30) == 1, consumer.tail()
+                assert (f"port {service.stack.spare_port} is in use by"
+                        in consumer.tail())
     service.consumer()
