@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import runbook
+from cluster import kubectl, schemas
 from cluster.manifests import one, overlay, pod
 from drill.catalogue import DRILLS
 from runbook import RUNBOOK, RUNBOOKS, anchors
@@ -61,11 +62,6 @@ def test_the_runbook_says_the_same_in_korean():
     assert sections[0] == sections[1]
 
 
-KINDS = {"deployment": "Deployment", "hpa": "HorizontalPodAutoscaler",
-         "statefulset": "StatefulSet", "kafkatopic": "KafkaTopic",
-         "kafka": "Kafka", "job": "Job", "clusters.postgresql.cnpg.io": "Cluster"}
-
-
 @pytest.mark.parametrize("page", [RUNBOOK, ROOT / "docs/event-review.md"],
                          ids=lambda page: page.name)
 def test_what_kubernetes_would_run_names_what_is_there(page):
@@ -76,9 +72,9 @@ def test_what_kubernetes_would_run_names_what_is_there(page):
     for block in shell_blocks(page, "kubernetes"):
         assert block.startswith("kubectl ")
         subprocess.run(["bash", "-n", "-c", block], check=True)
-        kinds = "|".join(map(re.escape, KINDS))
+        kinds = "|".join(map(re.escape, kubectl.KINDS))
         for kind, name in re.findall(rf"\b({kinds})[/ ]([a-z][\w.-]+)", block):
-            assert (KINDS[kind], name) in there, block
+            assert (kubectl.KINDS[kind], name) in there, block
             found += 1
         for name, container in re.findall(r"deployment/(\S+) (\w+)=", block):
             names = [c["name"] for c in pod(one(docs, "Deployment", name))["containers"]]
@@ -86,6 +82,56 @@ def test_what_kubernetes_would_run_names_what_is_there(page):
         for path in re.findall(r"-k (\S+)|^(deploy/\S+)", block, re.M):
             assert (ROOT / "".join(path)).exists(), block
     assert found >= 3
+
+
+@pytest.fixture(scope="module")
+def prod():
+    if kubectl.lacking():
+        pytest.skip(kubectl.lacking())
+    return overlay("prod")
+
+
+@pytest.mark.parametrize("page", [
+    RUNBOOK, ROOT / "docs/event-review.md", ROOT / "deploy/kubernetes/README.md"],
+                         ids=lambda page: page.name)
+def test_kubectl_takes_what_it_would_be_given(page, prod):
+    calls = [call for block in shell_blocks(page, "kubernetes")
+             for call in kubectl.calls(block)]
+    assert calls
+    tried = 0
+    for call in calls:
+        kubectl.parse(call)
+        made = kubectl.dry_run(call, prod)
+        if isinstance(made, dict):
+            assert schemas.errors(made) == [], call
+        elif made is not None:
+            assert one(prod, "ConfigMap", made), call
+        tried += made is not None
+    assert tried, "an object was changed or read"
+
+
+@pytest.mark.parametrize("command", [
+    "kubectl -n coupon rollout restrat deployment/coupon-api",
+    "kubectl -n coupon get pods --selektor=a=b",
+    "kubectl -n coupon rollout status",
+    "kubectl apply -k deploy/kubernetes/overlays/production",
+])
+def test_kubectl_refuses_by_itself(command, prod):
+    (call,) = kubectl.calls(command)
+    with pytest.raises(AssertionError):
+        kubectl.parse(call)
+
+
+@pytest.mark.parametrize("command", [
+    "patch hpa coupon-api --type merge -p '{\"spec\":{\"minReplicas\":10}'",
+    "patch kafkatopic coupon-issue-requests -p '{\"spec\":{\"partitions\":3}}'",
+    "set image deployment/coupon-api apid=coupon/api:0.1.1",
+    "get deployment coupon-api -o jsonpath='{.spec[?(@.name==1].name}'",
+])
+def test_a_dry_run_refuses(command, prod):
+    (call,) = kubectl.calls(f"kubectl -n coupon {command}")
+    with pytest.raises(AssertionError):
+        kubectl.dry_run(call, prod)
 
 
 def every_alert():
