@@ -29,6 +29,14 @@ static const struct metric_family families[] METRIC_FAMILY = {
 		.tags = "server",
 	},
 	{
+		.name = "http.server.request.timeout",
+		.kind = METRIC_GAUGE,
+		.base_unit = "seconds",
+		.description = "server.request-timeout: whoever waits longer "
+			       "is answered 503.",
+		.tags = "server",
+	},
+	{
 		.name = "http.server.connections",
 		.kind = METRIC_GAUGE,
 		.description = "Connections open; server.max-connections "
@@ -171,6 +179,7 @@ collect(void *arg, struct metrics_sink *sink)
 	const struct http_server *server = arg;
 	const double values[] = {
 		(double)http_server_in_flight(server),
+		(double)atomic_load(&server->request_timeout_ns) / NS_PER_S,
 		(double)atomic_load(&server->connections),
 		(double)atomic_load(&server->displaced),
 	};

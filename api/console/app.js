@@ -20,7 +20,7 @@ const history = new History(HISTORY);
 let shown = null;
 
 // Values of findings as text: ratios and seconds have their units.
-const FORMATS = { ratio: percent, p95: seconds, p99: seconds, oldest: seconds, seconds,
+const FORMATS = { ratio: percent, p95: seconds, p99: seconds, timeout: seconds, oldest: seconds, seconds,
   lag: count, n: count, active: count, max: count, waiting: count };
 
 function say({ alert, values }) {

@@ -19,6 +19,7 @@ export default {
   alert_PoolSuspended: "{daemon}'s pool {pool} is suspended by an operator",
   alert_ErrorRateHigh: "{ratio} of the requests fail",
   alert_LatencyHigh: "p95 is {p95}",
+  alert_LatencyNearTimeout: "p95 is {p95}; requests fail at {timeout}",
   alert_CircuitBreakerOpen: "Circuit breaker {state}: every issue request is refused",
   alert_CircuitBreakerDisabled: "Circuit breaker disabled by an operator",
   alert_OutboxOld: "Accepted requests do not reach Kafka: the oldest has waited {oldest}",

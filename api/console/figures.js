@@ -21,12 +21,13 @@ function perApi(window) {
   }).sort((a, b) => b.rate - a.rate || a.name.localeCompare(b.name));
 }
 
-function ofRequests({ window }) {
+function ofRequests({ scrape, window }) {
   const requestRate = window.rate(`${HTTP}_count`, ofUsers);
   return {
     p50: window.quantile(0.5, HTTP, ofUsers),
     p95: window.quantile(0.95, HTTP, ofUsers),
     p99: window.quantile(0.99, HTTP, ofUsers),
+    timeout: scrape?.sum("http_server_request_timeout_seconds", (l) => l.server === "http"),
     requestRate,
     errorRatio: share(window.rate(`${HTTP}_count`, failed), requestRate),
     apis: perApi(window),

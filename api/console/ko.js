@@ -19,6 +19,7 @@ export default {
   alert_PoolSuspended: "{daemon}의 {pool} 풀이 운영자에 의해 중지되었습니다",
   alert_ErrorRateHigh: "요청의 {ratio}가 실패하고 있습니다",
   alert_LatencyHigh: "p95 응답 시간 {p95}",
+  alert_LatencyNearTimeout: "p95 응답 시간 {p95}: {timeout}부터 요청이 실패합니다",
   alert_CircuitBreakerOpen: "서킷 브레이커 {state}: 모든 발급 요청이 거절됩니다",
   alert_CircuitBreakerDisabled: "서킷 브레이커가 운영자에 의해 꺼져 있습니다",
   alert_OutboxOld: "접수된 요청이 Kafka에 도달하지 못합니다: 가장 오래된 요청 {oldest} 대기",

@@ -9,11 +9,13 @@ export const LIMITS = {
   RedisPoolExhausted: 0.9,
   ErrorRateHigh: 0.05,
   LatencyHigh: 1,
+  LatencyNearTimeout: 0.5, // of server.request-timeout
   OutboxOld: 10,
   ConsumerLagGrowing: 1000,
   TimeToIssueSlow: 5,
 };
 const REQUESTS_MIN = 0.1; // per second; fewer are no rate
+const MANY = 2; // per second: of fewer in 10 s the p95 is the slowest one
 const LAG_LOOK_BACK = 30; // seconds
 
 const ORDER = ["ok", "unknown", "warning", "critical"];
@@ -43,6 +45,10 @@ function requests(find, figures) {
     find("ErrorRateHigh", "critical", "errors", { ratio: figures.errorRatio });
   if (figures.p95 > LIMITS.LatencyHigh)
     find("LatencyHigh", "warning", "latency", { p95: figures.p95 });
+  else if (figures.p95 > LIMITS.LatencyNearTimeout * figures.timeout &&
+      figures.requestRate > MANY)
+    find("LatencyNearTimeout", "warning", "latency",
+      { p95: figures.p95, timeout: figures.timeout });
 }
 
 function guards(find, { breaker }) {

@@ -10,7 +10,7 @@ const SLOW = 2; // every so many periods: what costs more, or changes less
 const RATE_SECONDS = 10;
 
 const API_NAMES = [
-  "http_server_requests_seconds", "kafka_producer_queue_messages", "kafka_producer_errors",
+  "http_server_requests_seconds", "http_server_request_timeout_seconds", "kafka_producer_queue_messages", "kafka_producer_errors",
   "coupon_outbox_pending", "coupon_outbox_oldest_seconds", "coupon_reconcile_violations",
   "coupon_issue", "redis_server_unsafe", "process_cpu_usage",
   "process_resident_memory_bytes", "process_threads", "process_uptime_seconds",

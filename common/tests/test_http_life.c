@@ -401,6 +401,8 @@ requests_are_measured_under_their_template(void **state UNUSED)
 		strstr(text, SERIES("POST", "SUCCESS", "202", "/echo") "0"));
 	assert_non_null(
 		strstr(text, "http_server_requests_active{server=\"http\"} 0"));
+	assert_non_null(strstr(text,
+		"http_server_request_timeout_seconds{server=\"http\"} 0.3"));
 	free(text);
 	app_stop(&app);
 }

@@ -219,11 +219,11 @@ def test_both_languages_say_everything():
 
 
 def test_its_thresholds_are_those_of_the_alerts():
-    limits = dict(re.findall(r"(?m)^  (\w+): ([\d.]+),$", (FILES / "rules.js").read_text()))
+    limits = dict(re.findall(r"(?m)^  (\w+): ([\d.]+),", (FILES / "rules.js").read_text()))
     alerts = {rule["alert"]: rule["expr"] for group in yaml.safe_load(
         (ROOT / "deploy/monitoring/rules/alerts.yml").read_text())["groups"]
         for rule in group["rules"]}
-    assert len(limits) == 7
+    assert len(limits) == 8
     for alert, limit in limits.items():
         assert float(re.search(r"> ([\d.]+)", alerts[alert])[1]) == float(limit), alert
 
@@ -296,6 +296,25 @@ def test_the_exhausted_pool_burns_in_the_colour_of_the_alert_and_a_lever_helps(p
         reply = world["service"].admin(world["api"], "DELETE", "/actuator/env")
     assert {c["key"] for c in reply.json["changed"]} == {
         "redis.pool.max-active", "redis.pool.max-idle"}
+
+
+def test_latency_near_the_timeout_is_seen(page, world):
+    """Redis's 50 ms are half of 100 ms, and less than half of the usual 1 s."""
+    service, api = world["service"], world["api"]
+    running = load(world, connections=4, rate=50)
+    alert = '#verdict [data-alert="LatencyNearTimeout"]'
+    try:
+        page.wait(lambda: api.metric("http.server.request.timeout") == 1)
+        reply = service.admin(api, "POST", "/actuator/env",
+                              {"name": "server.request-timeout", "value": "100ms"})
+        assert reply.status == 200, reply
+        page.wait(lambda: page.all(alert), 20, "the warning")
+        assert severity(page, "latency") == "warning"
+        assert "fail at 100 ms" in page.text(alert)
+    finally:
+        running.stop()
+        service.admin(api, "DELETE", "/actuator/env")
+    page.wait(lambda: not page.all(alert), 20, "its end")
 
 
 def test_suspended_it_says_so_and_resumes(page, world):
