@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy/test"))
+sys.path.append(str(ROOT / "loadtest/scenarios"))  # behind our own directory
 
 # pylint: disable=wrong-import-position
 import load  # noqa: E402

@@ -9,6 +9,7 @@ import time
 import growth
 import instructions
 import load
+import onlookers
 import queries
 from bench import PATIENT, PLENTY, PROGRAMS, new_event, settle, wait_for
 from report import SERVER_US, Figure, around, number, p99_ms, rate, shares, times
@@ -278,5 +279,6 @@ MEASURES = {
     "events": growth.events,
     "issued": growth.issued,
     "partitions": growth.partitions,
+    "onlookers": onlookers.onlookers,
     "instructions": instructions.instructions,
 }

@@ -14,7 +14,7 @@ def query(bench):
     with bench.service() as service:
         api = service.api(**PLENTY)
         consumer = service.consumer()
-        event, first = _issued(service, api)
+        event, first = issued(service, api, USERS)
         consumer.stop()
         paths = {
             "status of a user (Redis)": f"/api/user-coupons/{event}/%d",
@@ -46,12 +46,12 @@ def _figures(name, runs, constant):
     ]
 
 
-def _issued(service, api):
-    """An event sold to USERS users, and the first of them."""
-    event, first = new_event(service, api, USERS), load.first_user()
-    answers = load.exactly(USERS, api.port, 100,
+def issued(service, api, users):
+    """An event sold to so many users, and the first of them."""
+    event, first = new_event(service, api, users), load.first_user()
+    answers = load.exactly(users, api.port, 100,
                            lambda i: load.post(event, first + i))
     assert set(answers) == {202}, set(answers)
     settle(service, event)
-    wait_for(lambda: service.n_rows(event) == USERS, 60, "all rows")
+    wait_for(lambda: service.n_rows(event) == users, 60, "all rows")
     return event, first
