@@ -2,6 +2,7 @@
 """A drill from its first break to the last thing put back."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -68,6 +69,19 @@ def test_the_runbook_ends_an_exhausted_pool(own):
     for expected in ("redis.connection.pending", "RedisPoolExhausted (critical)",
                      "RedisPoolExhausted firing", "$ sed -i", "resolved",
                      "a new user is accepted", "coupon-verify finds nothing"):
+        assert expected in output, output
+    assert state(own) == before
+
+
+@needs_monitoring
+def test_the_scene_of_14_02(own):
+    before = state(own)
+    process = drill(own, "NAME=scene")
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, output
+    assert re.search(r" s  console  .*(pool|redis)", output), output
+    for expected in ("| load to the first sign on the console", "| load to the critical alert", "to less than 5 % failing",
+                     "coupon-verify finds nothing"):
         assert expected in output, output
     assert state(own) == before
 
