@@ -2,7 +2,7 @@
 # local.mk - the targets that need servers; the work is in deploy/local.
 
 .PHONY: run monitoring test test-all chaos drill scene status logs stop setup lint-shell \
-	console-vendor
+	console-vendor console-pictures
 
 run:
 	@deploy/local/setup build run
@@ -75,3 +75,9 @@ console-vendor:
 	  cd api/console/vendor/uplot && cp $$dir/package/LICENSE \
 	  $$dir/package/dist/uPlot.iife.min.js $$dir/package/dist/uPlot.min.css . && \
 	  sha256sum uPlot.iife.min.js uPlot.min.css LICENSE > CHECKSUMS
+
+# docs/images/console-*.png; look at them before you commit them.
+console-pictures:
+	@deploy/local/setup build run test pictures
+	@+$(MAKE) --no-print-directory all
+	@cd deploy/test && /usr/bin/python3 -B -m pictures

@@ -68,7 +68,7 @@ export class Chart {
         values: (_, ticks) => ticks.map(this.right.format) });
     return {
       width: this.element.clientWidth, height: HEIGHT, axes,
-      padding: [6, this.right ? 0 : 8, 0, 0],
+      padding: [6, this.right ? 0 : 16, 0, 0], // half of a label of the time
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 5 } },
       scales: {

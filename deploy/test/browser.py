@@ -80,7 +80,7 @@ class Browser:
     def wait_drawn(self, n=2):
         """n further polls have been drawn."""
         wanted = self.draws() + n
-        self.wait(lambda: self.draws() >= wanted, 15, "polls drawn")
+        self.wait(lambda: self.draws() >= wanted, 15 + 2 * n, "polls drawn")
 
     def collect(self):
         """Reads the logs so far into `requested` and `complaints`."""
