@@ -31,8 +31,8 @@ def run(scenario, target):
         rows += _truth(target, event, generator)
         passed = verdict.write(stem, scenario, target, generator, server, rows)
     said = f"{verdict.table(rows)}\n{_figures(generator, server)}"
-    verdict.add_to_report(stem.with_suffix(".html"), said)
     print(said)
+    verdict.add_to_report(stem.with_suffix(".html"), said)
     print(f"  {stem}.json, .html\n"
           f"{scenario.name}: {'passed' if passed else 'FAILED'}\n", flush=True)
     return passed
