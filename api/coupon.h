@@ -26,7 +26,8 @@ struct coupon {
 	bool closed; /* by /close */
 	int64_t version;
 	int64_t fence_epoch;
-	int64_t issued; /* rows of user_coupon */
+	int64_t counted_to; /* the numbers up to this one all have their row */
+	int64_t issued;     /* rows of user_coupon */
 };
 
 /* It ended more than a day ago: Redis need not have it, nobody tends it. */

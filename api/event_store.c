@@ -27,13 +27,14 @@
 /* clang-format off */
 #define COLUMNS                                                              \
 	" c.id, c.name, c.total, c.opens_at, c.closes_at, c.closed,"         \
-	" c.version, c.fence_epoch, (SELECT count(*) FROM user_coupon u"     \
-	" WHERE u.coupon_id = c.id)"
+	" c.version, c.fence_epoch, c.counted_to,"                           \
+	" c.counted_to + (SELECT count(*) FROM user_coupon u"                \
+	" WHERE u.coupon_id = c.id AND u.seq > c.counted_to)"
 
 enum column {
 	COLUMN_ID, COLUMN_NAME, COLUMN_TOTAL, COLUMN_OPENS_AT,
 	COLUMN_CLOSES_AT, COLUMN_CLOSED, COLUMN_VERSION, COLUMN_FENCE_EPOCH,
-	COLUMN_ISSUED, N_COLUMNS,
+	COLUMN_COUNTED_TO, COLUMN_ISSUED, N_COLUMNS,
 	/* of the board */
 	COLUMN_TIMED = N_COLUMNS, COLUMN_P50, COLUMN_P99,
 };
@@ -90,6 +91,20 @@ static const struct pg_statement update_total = { "event_total",
 	" AND closes_at > now() AND total < $2::integer RETURNING *)"
 	"SELECT" COLUMNS " FROM c", 2 };
 
+/*
+ * To the last number before the first gap, as far as one call looks: in order,
+ * a row's number is counted_to plus its place until a number is missing, and
+ * never again behind that.
+ */
+static const struct pg_statement update_counted = { "event_counted",
+	"UPDATE coupon c SET counted_to = last.seq FROM (SELECT max(seq) AS seq"
+	" FROM (SELECT seq, $2::bigint + row_number() OVER (ORDER BY seq)"
+	" AS due FROM user_coupon WHERE coupon_id = $1::bigint"
+	" AND seq > $2::bigint ORDER BY seq LIMIT 200000) further"
+	" WHERE seq = due) last"
+	" WHERE c.id = $1::bigint AND c.counted_to = $2::bigint"
+	" AND last.seq IS NOT NULL", 2 };
+
 static const struct pg_statement select_user_coupons = { "user_coupons",
 	"SELECT coupon_id, user_id, seq, request_id, '', accepted_at,"
 	" issued_at FROM user_coupon WHERE user_id = $1::bigint"
@@ -142,6 +157,7 @@ read_coupon(const PGresult *result, int row, struct coupon *ret)
 	ret->closed = *PQgetvalue(result, row, COLUMN_CLOSED) != 0;
 	ret->version = pg_int8(result, row, COLUMN_VERSION);
 	ret->fence_epoch = pg_int8(result, row, COLUMN_FENCE_EPOCH);
+	ret->counted_to = pg_int8(result, row, COLUMN_COUNTED_TO);
 	ret->issued = pg_int8(result, row, COLUMN_ISSUED);
 }
 
@@ -293,6 +309,22 @@ event_store_list(const struct store_call *call, int64_t after,
 	for (size_t i = 0; i < page->count; i++)
 		read_coupon(result, (int)i, &page->items[i]);
 	return 0;
+}
+
+int
+event_store_count(const struct store_call *call, const struct coupon *coupon,
+	struct error *err)
+{
+	PGresult *result CLEANUP(pg_result_cleanup) = NULL;
+	char id[NUMBER_SIZE];
+	char counted_to[NUMBER_SIZE];
+	const struct query query = { &update_counted, { id, counted_to } };
+
+	(void)snprintf(id, sizeof(id), "%" PRId64, coupon->id);
+	(void)snprintf(counted_to, sizeof(counted_to), "%" PRId64,
+		coupon->counted_to);
+	return execute(pg_write_pool(call->pg), call->deadline_ns, &query,
+		&result, err);
 }
 
 int

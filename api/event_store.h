@@ -86,6 +86,10 @@ struct coupon_page {
 int event_store_list(const struct store_call *call, int64_t after,
 	struct coupon_page *page, struct error *err) NODISCARD;
 
+/* Raise counted_to from what `coupon` has, so that less is left to count. */
+int event_store_count(const struct store_call *call,
+	const struct coupon *coupon, struct error *err) NODISCARD;
+
 /* What an operator watches; the times are of its newest rows. */
 enum { BOARD_MAX = 10 };
 

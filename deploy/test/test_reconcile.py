@@ -92,3 +92,35 @@ def test_nothing_is_restored_or_rebuilt_while_requests_are_on_their_way(service)
     assert api.metric("coupon.reconcile.violations") == 0
     service.settle(event)
     assert service.verify("--event", str(event), "--at-rest")[0] == 0
+
+
+def test_what_is_counted_of_an_event_once_is_not_counted_again(service):
+    """counted_to ends before the first gap, and starts over after a DELETE."""
+    api = service.api()
+    event = service.event(api, 5000)
+    # Long past: nobody compares it with Redis, which these rows pass by.
+    service.query("UPDATE coupon SET opens_at = '2000-01-01',"
+                  " closes_at = '2000-01-02' WHERE id = %s", event)
+
+    def insert(first, last):
+        service.query(
+            "INSERT INTO user_coupon (coupon_id, user_id, seq, request_id,"
+            " accepted_at) SELECT %s, n, n, 'r', now()"
+            " FROM generate_series(%s, %s) n", event, first, last)
+
+    def counts(to, issued):
+        row = service.query("SELECT counted_to FROM coupon WHERE id = %s", event)
+        return row == [(to,)] and \
+            api.get(f"/api/coupons/{event}").json["issued"] == issued
+    insert(1, 1999)
+    insert(2001, 4000)
+    assert api.get(f"/api/coupons/{event}").json["issued"] == 3999
+    wait_for(lambda: counts(1999, 3999), 60, "what is before the gap")
+    insert(2000, 2000)
+    wait_for(lambda: counts(4000, 4000), 60, "all")
+    service.query("DELETE FROM user_coupon WHERE coupon_id = %s AND seq = 3001",
+                  event)
+    assert api.get(f"/api/coupons/{event}").json["issued"] == 3999
+    wait_for(lambda: counts(3000, 3999), 60, "what is before the new gap")
+    service.query("TRUNCATE user_coupon")
+    assert counts(0, 0)
