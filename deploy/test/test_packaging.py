@@ -46,7 +46,8 @@ def test_nothing_to_do_is_quick_and_does_nothing(tmp_path):
 
 
 INTERNAL = {"all", "build-all", "tests", "headers", "docs-check", "run-fuzzers",
-            "FORCE", "lint-shell", "console-vendor", "loadtest-programs"}
+            "FORCE", "lint-shell", "console-vendor", "console-pictures",
+            "loadtest-programs"}
 
 
 def test_help_names_every_target_a_user_needs():
