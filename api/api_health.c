@@ -67,9 +67,14 @@ static enum health
 kafka_health(void *arg, json_t *details)
 {
 	struct api *api = arg;
+	const char *missing = producer_missing_topic(api->producer);
 
-	(void)details;
-	return producer_is_connected(api->producer) ? HEALTH_UP : HEALTH_DOWN;
+	if (missing != NULL)
+		(void)json_object_set_new(details, "error",
+			json_sprintf("topic %s does not exist", missing));
+	return producer_is_connected(api->producer) && missing == NULL
+		       ? HEALTH_UP
+		       : HEALTH_DOWN;
 }
 
 static enum health

@@ -105,6 +105,7 @@ struct producer {
 	_Atomic unsigned senders; /* between loading `client` and being done */
 	_Atomic bool connected;
 	_Atomic int leaderless; /* partitions */
+	_Atomic bool lacks_topic;
 	_Atomic bool fatal;
 	_Atomic bool stopping;
 	_Atomic int64_t stop_deadline_ns;
@@ -187,6 +188,21 @@ on_error(rd_kafka_t *rk UNUSED, int code, const char *reason UNUSED,
 		atomic_store(&producer->fatal, true);
 }
 
+static void
+note_topic(struct producer *producer, bool missing)
+{
+	const struct log_field topic =
+		LOG_STR("topic", producer->config.settings->kafka_topic);
+
+	if (atomic_exchange(&producer->lacks_topic, missing) == missing)
+		return;
+	if (missing)
+		LOG_ERROR("the topic does not exist, what is accepted waits",
+			topic);
+	else
+		LOG_INFO("the topic exists again", topic);
+}
+
 /* Every statistics.interval.ms. */
 static int
 on_stats(rd_kafka_t *rk UNUSED, char *json, size_t len, void *opaque)
@@ -197,6 +213,7 @@ on_stats(rd_kafka_t *rk UNUSED, char *json, size_t len, void *opaque)
 	kafka_stats_read(json, len, &stats);
 	atomic_store(&producer->connected, stats.brokers_up > 0);
 	atomic_store(&producer->leaderless, stats.leaderless);
+	note_topic(producer, stats.missing > 0);
 	return 0; /* librdkafka frees json */
 }
 
@@ -425,6 +442,14 @@ bool
 producer_is_connected(const struct producer *producer)
 {
 	return atomic_load(&producer->connected);
+}
+
+const char *
+producer_missing_topic(const struct producer *producer)
+{
+	return atomic_load(&producer->lacks_topic)
+		       ? producer->config.settings->kafka_topic
+		       : NULL;
 }
 
 bool

@@ -257,6 +257,38 @@ count_brokers_up(json_t *root)
 	return up;
 }
 
+/* Kafka has been asked about the topic, and no partition is what it knew. */
+static bool
+is_missing(const json_t *topic)
+{
+	json_t *partitions = json_object_get(topic, "partitions");
+	const char *id;
+	json_t *partition;
+
+	json_object_foreach(partitions, id, partition)
+	{
+		if (id[0] != '-' &&
+			!json_is_true(json_object_get(partition, "unknown")))
+			return false;
+	}
+	return json_integer_value(json_object_get(topic, "metadata_age")) > 0;
+}
+
+static int
+count_missing(json_t *root)
+{
+	json_t *topics = json_object_get(root, "topics");
+	const char *name;
+	json_t *topic;
+	int n = 0;
+
+	json_object_foreach(topics, name, topic)
+	{
+		n += is_missing(topic);
+	}
+	return n;
+}
+
 static int
 count_leaderless(json_t *root)
 {
@@ -287,6 +319,7 @@ kafka_stats_read(const char *json, size_t len, struct kafka_stats *ret)
 
 	ret->brokers_up = count_brokers_up(root);
 	ret->leaderless = count_leaderless(root);
+	ret->missing = count_missing(root);
 	json_decref(root);
 }
 

@@ -40,6 +40,7 @@ int kafka_open(enum kafka_role role, rd_kafka_conf_t **conf, rd_kafka_t **ret,
 struct kafka_stats {
 	int brokers_up; /* connected; -1 when `json` cannot be read */
 	int leaderless; /* partitions, known to this client, without a leader */
+	int missing;    /* topics of this client that Kafka says do not exist */
 };
 void kafka_stats_read(const char *json, size_t len, struct kafka_stats *ret);
 

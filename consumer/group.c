@@ -44,6 +44,7 @@ struct group {
 	_Atomic int64_t watchdog_ns;
 	_Atomic int64_t polled_ns;
 	atomic_int brokers_up;
+	atomic_bool lacks_topic;
 	atomic_bool assigned;
 	atomic_bool fatal;
 	int64_t watched_ns; /* the polling thread's */
@@ -173,6 +174,19 @@ on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 		LOG_STR("code", rd_kafka_err2name((rd_kafka_resp_err_t)code)));
 }
 
+static void
+note_topic(struct group *group, bool missing)
+{
+	if (atomic_exchange(&group->lacks_topic, missing) == missing)
+		return;
+	if (missing)
+		LOG_ERROR("the topic does not exist, nothing can be issued",
+			LOG_STR("topic", group->topic));
+	else
+		LOG_INFO("the topic exists again",
+			LOG_STR("topic", group->topic));
+}
+
 static int
 on_stats(rd_kafka_t *rk, char *json, size_t len, void *opaque)
 {
@@ -182,6 +196,7 @@ on_stats(rd_kafka_t *rk, char *json, size_t len, void *opaque)
 	(void)rk;
 	kafka_stats_read(json, len, &stats);
 	atomic_store(&group->brokers_up, stats.brokers_up);
+	note_topic(group, stats.missing > 0);
 	return 0; /* librdkafka frees it */
 }
 
@@ -226,6 +241,8 @@ group_status(struct group *group, struct group_status *ret)
 	*ret = (struct group_status){
 		.assigned = atomic_load(&group->assigned),
 		.fatal = atomic_load(&group->fatal),
+		.missing_topic =
+			atomic_load(&group->lacks_topic) ? group->topic : NULL,
 		.brokers_up = atomic_load(&group->brokers_up),
 		.unpolled_ns = clock_now_ns() - atomic_load(&group->polled_ns),
 	};

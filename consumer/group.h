@@ -57,6 +57,7 @@ struct group_status {
 	bool assigned;  /* an assignment has come, be it empty */
 	bool fatal;     /* librdkafka has given up; only a restart helps */
 	int brokers_up; /* as of the last second; -1 until known */
+	const char *missing_topic; /* that Kafka says does not exist, or NULL */
 	int64_t unpolled_ns;
 	size_t states[PARTITION_STATES]; /* partitions by state */
 	size_t hung;                     /* see consumer.watchdog-timeout */

@@ -65,7 +65,12 @@ kafka(void *arg, json_t *details)
 	group_status(health->group, &status);
 	set_count(details, "brokersUp",
 		status.brokers_up > 0 ? status.brokers_up : 0);
-	if (status.fatal || status.brokers_up == 0)
+	if (status.missing_topic != NULL)
+		(void)json_object_set_new(details, "error",
+			json_sprintf("topic %s does not exist",
+				status.missing_topic));
+	if (status.fatal || status.brokers_up == 0 ||
+		status.missing_topic != NULL)
 		return HEALTH_DOWN;
 	return status.brokers_up > 0 ? HEALTH_UP : HEALTH_UNKNOWN;
 }

@@ -193,6 +193,26 @@ partitions_without_a_leader_are_counted(void **state)
 	assert_int_equal(read_stats("{}").leaderless, 0);
 }
 
+static void
+a_topic_is_missing_once_kafka_has_said_so(void **state)
+{
+	(void)state;
+	static const char not_asked[] =
+		"{\"topics\":{\"t\":{\"metadata_age\":0,\"partitions\":{"
+		"\"-1\":{\"unknown\":false}}}}}";
+	static const char missing[] =
+		"{\"topics\":{\"t\":{\"metadata_age\":7,\"partitions\":{"
+		"\"0\":{\"unknown\":true},\"-1\":{\"unknown\":false}}}}}";
+	static const char there[] =
+		"{\"topics\":{\"t\":{\"metadata_age\":7,\"partitions\":{"
+		"\"0\":{\"unknown\":false},\"-1\":{\"unknown\":false}}}}}";
+
+	assert_int_equal(read_stats(not_asked).missing, 0);
+	assert_int_equal(read_stats(missing).missing, 1);
+	assert_int_equal(read_stats(there).missing, 0);
+	assert_int_equal(read_stats("{}").missing, 0);
+}
+
 int
 main(void)
 {
@@ -208,6 +228,7 @@ main(void)
 			properties_that_contradict_each_other_fail_to_open),
 		cmocka_unit_test(connected_brokers_are_counted_once),
 		cmocka_unit_test(partitions_without_a_leader_are_counted),
+		cmocka_unit_test(a_topic_is_missing_once_kafka_has_said_so),
 	};
 
 	return cmocka_run_group_tests_name("kafka", tests, NULL, NULL);
