@@ -10,7 +10,9 @@
  *   2 cut     Rows, rejections and consumer offsets in one snapshot.
  *   3 gather  What Kafka holds behind those offsets, then what Redis still
  *             has.  What only Redis knows is sent to Kafka and looked for
- *             there again: acknowledged is what the next look finds.
+ *             there again: acknowledged is what the next look finds.  Only an
+ *             event that begins with this fence has let in nobody yet, and
+ *             opens also while Kafka, or the topic, is away.
  *   4 commit  Written beside the event and put in force by one script, only
  *             if the event is still fenced with this very epoch.
  *
@@ -306,11 +308,38 @@ send_what_only_redis_knows(struct rebuild_run *run, struct error *err)
 	return 0;
 }
 
+/*
+ * Every fence is raised in PostgreSQL before anything is put into force, and
+ * above Redis's: before the first one nobody was let in, and Kafka can have
+ * nothing.  (The counts are not 0 when the id is that of an earlier event.)
+ */
+static bool
+is_new(const struct rebuild_run *run)
+{
+	struct rebuild_plan_counts counts;
+
+	rebuild_plan_counts(run->plan, &counts);
+	return run->event.epoch == 1 &&
+	       counts.rows + counts.rejections + counts.messages == 0;
+}
+
+static int
+read_kafka_if_needed(struct rebuild_run *run, struct error *err)
+{
+	int rc = read_kafka(run, err);
+
+	if ((rc != -ERROR_KAFKA_ERROR && rc != -ERROR_TIMEOUT) || !is_new(run))
+		return rc;
+	LOG_WARN("Kafka cannot be asked, a new event opens without",
+		LOG_INT("coupon", run->event.coupon_id), LOG_ERR(err));
+	return 0;
+}
+
 static int
 gather(struct rebuild_run *run, struct error *err)
 {
 	const struct rebuild_redis stage = redis_stage(run);
-	int rc = read_kafka(run, err);
+	int rc = read_kafka_if_needed(run, err);
 
 	if (rc == 0)
 		rc = rebuild_redis_read(&stage, run->plan, err);

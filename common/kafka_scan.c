@@ -52,14 +52,14 @@ static int
 kafka_failed(struct error *err, const char *topic, const char *what,
 	rd_kafka_resp_err_t code)
 {
-	enum error_kind kind = ERROR_KAFKA_ERROR;
-
-	if (code == RD_KAFKA_RESP_ERR__TIMED_OUT)
-		kind = ERROR_TIMEOUT;
 	if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
 		code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
-		kind = ERROR_NOT_FOUND;
-	return error_set(err, kind, "kafka: %s of topic %s: %s", what, topic,
+		return error_set(err, ERROR_KAFKA_ERROR,
+			"kafka: topic %s does not exist", topic);
+	return error_set(err,
+		code == RD_KAFKA_RESP_ERR__TIMED_OUT ? ERROR_TIMEOUT
+						     : ERROR_KAFKA_ERROR,
+		"kafka: %s of topic %s: %s", what, topic,
 		rd_kafka_err2str(code));
 }
 

@@ -51,8 +51,9 @@ struct kafka_scan {
  * Run it.  0 and the partitions in *ret (free() it, *ret_n of them, in the
  * order of their ids); -ERROR_KAFKA_ERROR when Kafka cannot be asked (no broker
  * within 5 s is -ERROR_TIMEOUT, however far away the deadline is),
- * -ERROR_NOT_FOUND when the topic does not exist, -ERROR_TIMEOUT, or what
- * `message` returned.
+ * -ERROR_TIMEOUT, or what `message` returned.  A topic that does not exist is
+ * an error and not empty: the name may be wrong, the cluster another one, its
+ * metadata not there yet.
  */
 int kafka_scan(const struct settings *settings, const struct kafka_scan *scan,
 	struct kafka_scan_partition **ret, size_t *ret_n,

@@ -147,7 +147,7 @@ the_callers_error_ends_it(void **state)
 }
 
 static void
-a_missing_topic_is_not_found(void **state)
+a_missing_topic_is_not_an_empty_one(void **state)
 {
 	(void)state;
 	struct kafka_scan_partition *partitions;
@@ -163,7 +163,8 @@ a_missing_topic_is_not_found(void **state)
 				.deadline_ns = clock_now_ns() + 20 * NS_PER_S,
 			},
 			&partitions, &n, &err),
-		-ERROR_NOT_FOUND);
+		-ERROR_KAFKA_ERROR);
+	assert_string_equal(err.msg, "kafka: topic gone does not exist");
 }
 
 static void
@@ -193,7 +194,7 @@ main(void)
 		cmocka_unit_test(
 			reads_every_partition_from_its_start_to_its_end),
 		cmocka_unit_test(the_callers_error_ends_it),
-		cmocka_unit_test(a_missing_topic_is_not_found),
+		cmocka_unit_test(a_missing_topic_is_not_an_empty_one),
 		cmocka_unit_test(a_dead_broker_is_an_error_by_the_deadline),
 	};
 

@@ -7,6 +7,7 @@ a few of each request when it comes back.
 
 import json
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -146,6 +147,89 @@ def test_all_apis_gone_for_an_hour(service):
     service.api()
     service.settle(event)
     service.check(event, 1000, answers)
+
+
+def topic(service, *arguments):
+    service.stack.tool("coupon-topic", *arguments, "--topic", service.topic)
+
+
+def await_missing(service, daemon):
+    """Until it says so, wherever an operator may look."""
+    def kafka():
+        health = daemon.get("/actuator/health", headers={
+            "Authorization": f"Bearer {service.stack.admin_token()}"})
+        kafka = health.json["components"]["kafka"]
+        return kafka["status"] == "DOWN" and kafka.get("details", {}).get("error")
+    error = wait_for(kafka, what=f"{daemon.kind}: the topic is missing")
+    assert error == f"topic {service.topic} does not exist"
+    assert re.search(f"topic does not exist.* topic={service.topic}",
+                     daemon.log.read_text())
+
+
+@pytest.mark.parametrize("why", ["deleted", "never created"])
+def test_events_old_and_new_go_on_without_their_topic(service, why):
+    if why == "never created":
+        service.topic += "-late"
+    api = service.api(outbox__limit=30)
+    consumer = service.consumer(ready=False)
+    answers = {}
+    if why == "deleted":
+        event = service.event(api, 1000)
+        answers[event] = Load([api.port], event, range(1, 21), keys=True).join()
+        service.settle(event)
+        topic(service, "--delete")
+    await_missing(service, api)
+    await_missing(service, consumer)
+    answers[service.event(api, 1000)] = []
+    for event, told in answers.items():
+        more = Load([api.port], event, range(21, 61), connections=1).join()
+        assert [a.status for a in more] == [202] * 30 + [503] * 10
+        assert more[-1].body["reason"] == "OUTBOX_FULL"
+        told += more
+    topic(service, "--create")
+    for event, told in answers.items():
+        service.settle(event)
+        service.check(event, 1000, told)
+
+
+def test_an_event_opens_while_kafka_does_not_answer(service):
+    """Nobody was let in yet: Kafka can have nothing of it."""
+    api = service.api()
+    service.consumer()
+    broker = service.stack.pid("kafka")
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        event = service.event(api, 1000)
+        answers = Load([api.port], event, range(1, 21), keys=True).join()
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    assert {a.status for a in answers} == {202}
+    service.settle(event)
+    service.check(event, 1000, answers)
+
+
+def test_what_may_be_in_a_missing_topic_is_not_forgotten(service):
+    """A name that Kafka does not know is no proof that it never did."""
+    api = service.api()
+    service.consumer()
+    event = service.event(api, 1000)
+    answers = Load([api.port], event, range(1, 21), keys=True).join()
+    service.settle(event)
+    topic(service, "--delete")
+    await_missing(service, api)
+    service.redis.flushall()
+    reply = api.post("/api/user-coupons/issue-async",
+                     {"couponId": event, "userId": 21})
+    assert (reply.status, reply.json["reason"]) == (503, "FENCED")
+    wait_for(lambda: re.search(
+        f"the event stays fenced.*topic {service.topic} does not exist",
+        api.log.read_text()), what="why it is not rebuilt")
+    topic(service, "--create")
+    answers += Load([api.port], event, range(22, 41), keys=True).join()
+    assert {a.status for a in answers} == {202}
+    service.settle(event)
+    service.check(event, 1000, answers)
+
 
 def test_a_late_copy_of_a_rejected_request_changes_nothing(make_service):
     """On whatever partition, also after more stock was added."""
