@@ -43,9 +43,11 @@ struct upkeep {
 	/* The thread's. */
 	char error[360];         /* of this pass so far; "": none */
 	char publish_error[360]; /* of the last time it came to that */
+	char check_error[360];   /* the same, of a restarted Redis */
 	bool migrated;
 	int64_t next_publish_ns;
 	int64_t next_look_ns;
+	int64_t next_check_ns; /* after one that failed */
 	uint64_t *generations; /* of each shard's server, when last checked */
 };
 
@@ -218,6 +220,17 @@ check_shard(struct upkeep *upkeep, struct pool *pool, struct error *err)
 	return rc;
 }
 
+/* Kafka may be away for long: once a second, and said once. */
+static void
+check_failed(struct upkeep *upkeep, const struct error *err)
+{
+	upkeep->next_check_ns = clock_now_ns() + LOOK_EVERY_NS;
+	if (strcmp(upkeep->check_error, err->msg) == 0)
+		return;
+	note(upkeep->check_error, err);
+	LOG_WARN("restarted Redis not checked, trying again", LOG_ERR(err));
+}
+
 /* A shard whose server is another than last time; tried until it is done. */
 static void
 check_restarts(struct upkeep *upkeep)
@@ -234,13 +247,12 @@ check_restarts(struct upkeep *upkeep)
 			continue;
 		if (check_shard(upkeep, redis_shards_pool_at(shards, i),
 			    &err) == 0) {
+			upkeep->check_error[0] = '\0';
 			upkeep->generations[i] = info.generation;
 			redis_shard_trust(shards, i, info.generation);
 			continue;
 		}
-		LOG_WARN("restarted Redis not checked, trying again",
-			LOG_ERR(&err));
-		note(upkeep->error, &err);
+		check_failed(upkeep, &err);
 	}
 }
 
@@ -268,7 +280,7 @@ tick(struct upkeep *upkeep)
 	/* Instead of the next tick: when it is done, something is to be done. */
 	upkeep->migrated = migration_await(
 		upkeep->config.migration, clock_now_ns() + TICK_NS);
-	if (upkeep->migrated)
+	if (upkeep->migrated && clock_now_ns() >= upkeep->next_check_ns)
 		check_restarts(upkeep);
 	look_at_events(upkeep);
 	if (!upkeep->migrated || clock_now_ns() < upkeep->next_publish_ns)
@@ -289,8 +301,12 @@ pass(struct upkeep *upkeep)
 
 	upkeep->error[0] = '\0';
 	tick(upkeep);
-	const char *error = upkeep->error[0] != '\0' ? upkeep->error
-						     : upkeep->publish_error;
+	const char *error = upkeep->error;
+
+	if (error[0] == '\0')
+		error = upkeep->check_error;
+	if (error[0] == '\0')
+		error = upkeep->publish_error;
 	mutex_lock(&upkeep->lock);
 	struct locked *s = locked(upkeep);
 	s->passed_at_ns = clock_now_ns();
