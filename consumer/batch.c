@@ -46,6 +46,7 @@ batch_reset(struct batch *batch, int64_t start)
 	}
 	batch->n = 0;
 	batch->start = batch->end = start;
+	batch->newest_ms = -1;
 }
 
 void

@@ -55,7 +55,8 @@ struct batch {
 	struct batch_item *items;
 	size_t n, size;
 	int64_t start, end;
-	int64_t begun_ns; /* when the first one joined */
+	int64_t newest_ms; /* Kafka's time of its newest message, -1: none */
+	int64_t begun_ns;  /* when the first one joined */
 };
 
 /* Empty, beginning at `start`; destroys the messages it held. */

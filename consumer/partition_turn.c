@@ -27,7 +27,11 @@
  * An offset that the topic does not hold, whether it has expired or the topic
  * was created anew, makes the partition start over at its first message:
  * everything is idempotent, so that costs time and loses nothing that is
- * still there.  It is an ERROR in the log and a counter.
+ * still there.  It is an ERROR in the log and a counter.  A topic created anew
+ * may have grown beyond the offset.  librdkafka 2.0.2 does not tell topics of
+ * one name apart, but the row knows the time of the newest message that was
+ * consumed: no message before the offset can be newer, unless it is another
+ * topic's.  These are Kafka's times both, so no two clocks are compared.
  */
 #define TAKE_TIMEOUT_NS (5 * NS_PER_S)
 #define WRITE_TIMEOUT_NS (15 * NS_PER_S)
@@ -81,7 +85,7 @@ start_over(struct partition *p, const struct lease *lease, int64_t low,
 	enum offset_reset why = next < low ? RESET_EXPIRED : RESET_RECREATED;
 	bool moved = false;
 
-	LOG_ERROR("the topic does not hold the next offset, starting over",
+	LOG_ERROR("the topic does not hold what comes next, starting over",
 		LOG_STR("topic", p->env->topic), LOG_INT("partition", p->id),
 		LOG_INT("next", next), LOG_INT("low", low),
 		LOG_INT("high", high),
@@ -90,7 +94,8 @@ start_over(struct partition *p, const struct lease *lease, int64_t low,
 				? "messages expired before they were consumed"
 				: "the topic was created anew or cut off"));
 	counter_add(p->env->stats->resets[why], 1);
-	int rc = position_move(lease, &p->pos, low, &moved, err);
+	int rc = position_move(lease, &p->pos,
+		&(struct position_step){ low, -1 }, &moved, err);
 	if (rc != 0)
 		return rc;
 	if (!moved)
@@ -98,6 +103,20 @@ start_over(struct partition *p, const struct lease *lease, int64_t low,
 			err, ERROR_BUSY, "another process took the partition");
 	p->pos.next_offset = low;
 	return 0;
+}
+
+/* Not the topic that was consumed, although it has the next offset? */
+static int
+is_another(struct partition *p, bool *ret, struct error *err)
+{
+	int64_t newer = -1;
+	int rc = 0;
+
+	if (p->pos.newest_ms >= 0)
+		rc = reader_first_after(
+			&p->reader, p->pos.newest_ms, &newer, err);
+	*ret = newer >= 0 && newer < p->pos.next_offset;
+	return rc;
 }
 
 static int
@@ -108,9 +127,13 @@ take_row(struct partition *p, const struct lease *lease, int64_t low,
 
 	if (rc != 0)
 		return rc;
-	if (p->pos.next_offset < low || p->pos.next_offset > high)
-		return start_over(p, lease, low, high, err);
-	return 0;
+	bool another = p->pos.next_offset < low || p->pos.next_offset > high;
+
+	if (!another)
+		rc = is_another(p, &another, err);
+	if (rc != 0 || !another)
+		return rc;
+	return start_over(p, lease, low, high, err);
 }
 
 static int

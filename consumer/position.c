@@ -16,7 +16,7 @@ static const struct pg_statement take = {
 	       " VALUES ($1, $2, $3::integer, $4::bigint, 1)"
 	       " ON CONFLICT (group_id, topic, partition) DO UPDATE"
 	       " SET owner_epoch = o.owner_epoch + 1, updated_at = now()"
-	       " RETURNING owner_epoch, next_offset",
+	       " RETURNING owner_epoch, next_offset, newest_ms",
 	.n_params = 4,
 };
 
@@ -31,12 +31,13 @@ static const struct pg_statement read_row = {
 static const struct pg_statement move = {
 	.name = "position_move",
 	.sql = "UPDATE consumer_offset"
-	       " SET next_offset = $6::bigint, updated_at = now()"
+	       " SET next_offset = $6::bigint, updated_at = now(),"
+	       "  newest_ms = greatest(newest_ms, $7::bigint)"
 	       " WHERE group_id = $1 AND topic = $2"
 	       " AND partition = $3::integer"
 	       " AND owner_epoch = $4::bigint AND next_offset = $5::bigint"
 	       " RETURNING next_offset",
-	.n_params = 6,
+	.n_params = 7,
 };
 
 /* Parameters are text, results binary. */
@@ -69,6 +70,7 @@ position_take(const struct lease *lease, struct position *pos,
 		return rc;
 	pos->epoch = pg_int8(result, 0, 0);
 	pos->next_offset = pg_int8(result, 0, 1);
+	pos->newest_ms = pg_int8(result, 0, 2);
 	return 0;
 }
 
@@ -96,22 +98,24 @@ position_read(const struct lease *lease, const struct position *pos,
 }
 
 int
-position_move(const struct lease *lease, const struct position *pos, int64_t to,
-	bool *ret_moved, struct error *err)
+position_move(const struct lease *lease, const struct position *pos,
+	const struct position_step *step, bool *ret_moved, struct error *err)
 {
 	PGresult *result CLEANUP(pg_result_cleanup) = NULL;
 	char partition[INT64_TEXT];
 	char epoch[INT64_TEXT];
 	char from[INT64_TEXT];
 	char next[INT64_TEXT];
+	char newest[INT64_TEXT];
 
 	(void)snprintf(
 		partition, sizeof(partition), "%" PRId32, pos->partition);
 	(void)snprintf(epoch, sizeof(epoch), "%" PRId64, pos->epoch);
 	(void)snprintf(from, sizeof(from), "%" PRId64, pos->next_offset);
-	(void)snprintf(next, sizeof(next), "%" PRId64, to);
+	(void)snprintf(next, sizeof(next), "%" PRId64, step->to);
+	(void)snprintf(newest, sizeof(newest), "%" PRId64, step->newest_ms);
 	const char *const values[] = { pos->group, pos->topic, partition, epoch,
-		from, next };
+		from, next, newest };
 	int rc = execute(lease, &move, values, &result, err);
 	if (rc != 0)
 		return rc;

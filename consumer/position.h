@@ -21,6 +21,8 @@ struct position {
 	int32_t partition;
 	int64_t epoch; /* raised by each owner; mine while the row has it */
 	int64_t next_offset;
+	int64_t newest_ms; /* Kafka's time of the newest message before it; -1:
+			    * none is known */
 };
 
 /*
@@ -40,12 +42,19 @@ int position_read(const struct lease *lease, const struct position *pos,
 	enum position_state *ret_state, int64_t *ret_next,
 	struct error *err) NODISCARD;
 
+/* A step over messages of which the newest is of `newest_ms` (-1: of none). */
+struct position_step {
+	int64_t to;
+	int64_t newest_ms;
+};
+
 /*
- * Move from pos->next_offset to `to`, inside the caller's transaction if
- * there is one.  *ret_moved is false when the row is not as pos has it; pos
- * is not changed.
+ * Move from pos->next_offset, inside the caller's transaction if there is
+ * one.  *ret_moved is false when the row is not as pos has it; pos is not
+ * changed.
  */
 int position_move(const struct lease *lease, const struct position *pos,
-	int64_t to, bool *ret_moved, struct error *err) NODISCARD;
+	const struct position_step *step, bool *ret_moved,
+	struct error *err) NODISCARD;
 
 #endif

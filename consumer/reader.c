@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <librdkafka/rdkafka.h>
+#include <sys/param.h>
 
 #define IDLE_MS 100
 #define SEEK_MS 1000
@@ -54,6 +55,31 @@ reader_watermarks(struct reader *reader, int64_t *ret_low, int64_t *ret_high,
 	if (rc != RD_KAFKA_RESP_ERR_NO_ERROR)
 		return error_set_code(err, ERROR_KAFKA_ERROR,
 			rd_kafka_err2name(rc), "offsets of the partition: %s",
+			rd_kafka_err2str(rc));
+	return 0;
+}
+
+int
+reader_first_after(struct reader *reader, int64_t ms, int64_t *ret_offset,
+	struct error *err)
+{
+	rd_kafka_topic_partition_list_t *list =
+		rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_t *found = rd_kafka_topic_partition_list_add(
+		list, rd_kafka_topic_name(reader->rkt), reader->partition);
+
+	found->offset = ms + 1;
+	rd_kafka_resp_err_t rc =
+		rd_kafka_offsets_for_times(reader->rk, list, WATERMARKS_MS);
+
+	if (rc == RD_KAFKA_RESP_ERR_NO_ERROR)
+		rc = found->err;
+	*ret_offset = found->offset >= 0 ? found->offset : -1;
+	rd_kafka_topic_partition_list_destroy(list);
+	if (rc != RD_KAFKA_RESP_ERR_NO_ERROR)
+		return error_set_code(err, ERROR_KAFKA_ERROR,
+			rd_kafka_err2name(rc),
+			"the first message after a time: %s",
 			rd_kafka_err2str(rc));
 	return 0;
 }
@@ -154,10 +180,13 @@ take_next(struct reader *reader, struct batch *batch, int timeout_ms,
 	if (raw == NULL)
 		return TAKEN_END;
 	enum taken taken = take(reader, batch, raw, &kept, err);
-	if (kept)
+	if (kept) {
 		*skipped += raw->offset - expected;
-	else
+		batch->newest_ms = MAX(batch->newest_ms,
+			rd_kafka_message_timestamp(raw, NULL));
+	} else {
 		rd_kafka_message_destroy(raw);
+	}
 	return taken;
 }
 

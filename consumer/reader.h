@@ -45,6 +45,13 @@ void reader_wake(struct reader *reader);
 int reader_watermarks(struct reader *reader, int64_t *ret_low,
 	int64_t *ret_high, struct error *err) NODISCARD;
 
+/*
+ * The first message younger than `ms` in *ret_offset, -1 when there is none;
+ * waits at most 1 s.
+ */
+int reader_first_after(struct reader *reader, int64_t ms, int64_t *ret_offset,
+	struct error *err) NODISCARD;
+
 /* The end as the last fetch saw it, -1 before the first.  Any thread. */
 int64_t reader_cached_high(const struct reader *reader, const char *topic);
 

@@ -272,7 +272,9 @@ in_transaction(struct columns *columns, const struct write *write,
 	if (rc == 0)
 		rc = write_rejections(columns, write, err);
 	if (rc == 0)
-		rc = position_move(write->lease, write->pos, write->batch->end,
+		rc = position_move(write->lease, write->pos,
+			&(struct position_step){
+				write->batch->end, write->batch->newest_ms },
 			&moved, err);
 	if (rc == 0)
 		*ret = moved ? SETTLE_DONE : SETTLE_NOT_MINE;

@@ -71,7 +71,8 @@ static const struct pg_statement insert_rows = {
 		* the table as it was before the statement. */
 	       " moved AS ("
 	       " UPDATE consumer_offset"
-	       " SET next_offset = $11::bigint, updated_at = now()"
+	       " SET next_offset = $11::bigint, updated_at = now(),"
+	       "  newest_ms = greatest(newest_ms, $13::bigint)"
 	       " WHERE group_id = $6 AND topic = $7"
 	       " AND partition = $8::integer AND owner_epoch = $9::bigint"
 	       " AND next_offset = $10::bigint"
@@ -79,7 +80,7 @@ static const struct pg_statement insert_rows = {
 	       " RETURNING 1)"
 	       " SELECT (SELECT count(*) FROM inserted),"
 	       "  (SELECT count(*) FROM moved)",
-	.n_params = 12,
+	.n_params = 13,
 };
 
 struct writer *
@@ -152,6 +153,7 @@ insert(struct writer *writer, const struct write *write,
 	column_params_number(&p, pos->next_offset);
 	column_params_number(&p, write->batch->end);
 	column_params_number(&p, span->move ? (int64_t)writer->columns.n : -1);
+	column_params_number(&p, write->batch->newest_ms);
 	int rc = pg_execute(write->lease->conn, &write->lease->wait,
 		&insert_rows, &p.params, &result, err);
 	if (rc != 0)
@@ -251,7 +253,9 @@ settle(struct writer *writer, const struct write *write, bool *ret_done,
 
 	if (batch_rejections(write->batch) == 0)
 		return position_move(write->lease, write->pos,
-			write->batch->end, ret_done, err);
+			&(struct position_step){
+				write->batch->end, write->batch->newest_ms },
+			ret_done, err);
 	int rc = settle_commit(&writer->columns, write, &result, err);
 	if (rc == 0)
 		*ret_done = result == SETTLE_DONE;

@@ -231,6 +231,28 @@ def test_what_may_be_in_a_missing_topic_is_not_forgotten(service):
     service.check(event, 1000, answers)
 
 
+def test_a_topic_created_anew_that_has_outgrown_the_offset(service):
+    """What lies before the offset is read as well, not left to be missed."""
+    api = service.api()
+    consumer = service.consumer()
+    event = service.event(api, 1000)
+    answers = Load([api.port], event, range(1, 21), keys=True).join()
+    service.settle(event)
+    consumer.stop()
+    topic(service, "--delete")
+    topic(service, "--create")
+    answers += Load([api.port], event, range(21, 61), keys=True).join()
+    wait_for(lambda: pending(service, event) == 0, what="all in Kafka")
+    consumer.start().wait_ready()
+    service.settle(event)
+    service.check(event, 1000, answers)
+    assert consumer.metric("kafka.consumer.offset.resets", reason="recreated") == 1
+    consumer.stop()
+    consumer.start().wait_ready()  # it is the same topic now
+    wait_for(lambda: "partition taken" in consumer.tail(), what="the partition")
+    assert consumer.metric("kafka.consumer.offset.resets", reason="recreated") == 0
+
+
 def test_a_late_copy_of_a_rejected_request_changes_nothing(make_service):
     """On whatever partition, also after more stock was added."""
     service = make_service(partitions=3)
