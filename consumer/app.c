@@ -201,7 +201,7 @@ app_stop(struct app *app, int64_t deadline_ns)
 {
 	struct guard guard;
 
-	guard_start(&guard, deadline_ns, "shutting down");
+	guard_start(&guard, deadline_ns, "shutting down", EXIT_FAILURE);
 	migration_free(app->migration);
 	if (app->server != NULL)
 		http_server_drain(app->server);

@@ -32,6 +32,7 @@
  */
 #define JOIN_GRACE_NS (500 * NS_PER_MS)
 #define COMMIT_TIMEOUT_MS 2000
+#define FREE_TIMEOUT_NS (5 * NS_PER_S)
 #define WATCH_INTERVAL_NS NS_PER_S
 
 struct group {
@@ -409,11 +410,17 @@ group_leave(struct group *group, int64_t deadline_ns)
 
 	if (group == NULL)
 		return;
-	guard_start(&guard, deadline_ns, "leaving the consumer group");
+	guard_start(&guard, deadline_ns, "leaving the consumer group",
+		EXIT_FAILURE);
 	metrics_collector_remove(group->metrics, collect, group);
 	report("close", rd_kafka_consumer_close(group->rk));
 	/* An assignment that arrived while it closed is not taken back. */
 	assignment_end_all(group->assignment, deadline_ns);
+	guard_end(&guard);
+	/* 2.0.2 may wait for ever for partitions of a topic that was deleted.
+	 * Nothing is left to it but memory. */
+	guard_start(&guard, clock_now_ns() + FREE_TIMEOUT_NS,
+		"freeing the Kafka client", EXIT_SUCCESS);
 	rd_kafka_topic_destroy(group->env.rkt);
 	rd_kafka_destroy(group->rk);
 	guard_end(&guard);

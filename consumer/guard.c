@@ -17,17 +17,23 @@ run(void *arg)
 	thread_set_name("stop-guard");
 	if (poll(&fd, 1, clock_poll_timeout_ms(guard->deadline_ns)) != 0)
 		return NULL;
-	LOG_ERROR("stop hangs, ending the process",
-		LOG_STR("in", guard->message));
+	if (guard->status == EXIT_SUCCESS)
+		LOG_WARN("stop hangs, ending the process",
+			LOG_STR("in", guard->message));
+	else
+		LOG_ERROR("stop hangs, ending the process",
+			LOG_STR("in", guard->message));
 	log_stop();
-	_exit(EXIT_FAILURE);
+	_exit(guard->status);
 }
 
 void
-guard_start(struct guard *guard, int64_t deadline_ns, const char *message)
+guard_start(struct guard *guard, int64_t deadline_ns, const char *message,
+	int status)
 {
 	guard->deadline_ns = deadline_ns;
 	guard->message = message;
+	guard->status = status;
 	guard->fd = eventfd(0, EFD_CLOEXEC);
 	if (guard->fd < 0 ||
 		pthread_create(&guard->thread, NULL, run, guard) != 0)

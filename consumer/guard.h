@@ -15,10 +15,12 @@ struct guard {
 	int fd; /* readable: called off */
 	int64_t deadline_ns;
 	const char *message; /* static; logged before the end */
+	int status;          /* EXIT_SUCCESS: the stop was as good as done */
 };
 
-/* At `deadline_ns`: log `message` and _exit(1), unless ended before. */
-void guard_start(struct guard *guard, int64_t deadline_ns, const char *message);
+/* At `deadline_ns`: log `message` and _exit(status), unless ended before. */
+void guard_start(struct guard *guard, int64_t deadline_ns, const char *message,
+	int status);
 void guard_end(struct guard *guard);
 
 #endif
