@@ -76,7 +76,8 @@ void api_configure(struct api *api, const struct settings *settings);
 /*
  * The SIGTERM row of DESIGN 13: readiness goes DOWN, the listener stays for
  * server.drain-delay, then what is in flight gets server.shutdown-timeout.
- * True when everything was answered and flushed.
+ * True when everything was answered; what Kafka does not acknowledge in time
+ * is left to the relay.
  */
 bool api_drain(struct api *api);
 

@@ -115,7 +115,7 @@ struct producer {
 	int64_t settle_at_ns;         /* while there are some */
 	struct producer_client *warm; /* the client whose topic is known */
 	int64_t next_warm_up_ns;
-	bool flushed;
+	size_t left; /* to the relay, at the end */
 };
 
 static enum cause
@@ -285,8 +285,8 @@ settle(struct producer *producer)
 	}
 }
 
-/* Reports of everything the client still has; false when time ran out. */
-static bool
+/* Reports of all that the client still has; how many came too late. */
+static size_t
 drain_client(struct producer *producer, struct producer_client *client,
 	int64_t deadline_ns)
 {
@@ -296,7 +296,7 @@ drain_client(struct producer *producer, struct producer_client *client,
 		settle(producer);
 	} while (rd_kafka_outq_len(client->rk) > 0 &&
 		 clock_now_ns() < deadline_ns);
-	bool complete = rd_kafka_outq_len(client->rk) == 0;
+	size_t left = (size_t)rd_kafka_outq_len(client->rk);
 
 	/* A purged message gets its report at once, so this ends. */
 	while (rd_kafka_outq_len(client->rk) > 0) {
@@ -305,7 +305,7 @@ drain_client(struct producer *producer, struct producer_client *client,
 		(void)rd_kafka_poll(client->rk, POLL_MS);
 		settle(producer);
 	}
-	return complete;
+	return left;
 }
 
 /* After a fatal error nothing more can be sent with the old client. */
@@ -375,9 +375,8 @@ delivery_thread(void *arg)
 		if (atomic_load(&producer->fatal))
 			replace_client(producer);
 	}
-	producer->flushed =
-		drain_client(producer, atomic_load(&producer->client),
-			atomic_load(&producer->stop_deadline_ns));
+	producer->left = drain_client(producer, atomic_load(&producer->client),
+		atomic_load(&producer->stop_deadline_ns));
 	return NULL;
 }
 
@@ -465,13 +464,13 @@ producer_inflight(struct producer *producer)
 	return producer->inflight;
 }
 
-bool
+size_t
 producer_stop(struct producer *producer, int64_t deadline_ns)
 {
 	atomic_store(&producer->stop_deadline_ns, deadline_ns);
 	if (!atomic_exchange(&producer->stopping, true))
 		sync_must(pthread_join(producer->thread, NULL));
-	return producer->flushed;
+	return producer->left;
 }
 
 void

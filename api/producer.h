@@ -75,10 +75,10 @@ struct inflight *producer_inflight(struct producer *producer);
 
 /*
  * Flush until `deadline_ns`, leave the rest to the relay, end the thread.
- * Nobody may send any more.  True when everything was reported.  Once is
- * enough; again, it says the same.
+ * Nobody may send any more.  How many were left.  Once is enough; again, it
+ * says the same.
  */
-bool producer_stop(struct producer *producer, int64_t deadline_ns);
+size_t producer_stop(struct producer *producer, int64_t deadline_ns);
 
 /* After producer_stop().  NULL is a no-op. */
 void producer_free(struct producer *producer);

@@ -195,8 +195,9 @@ what_kafka_has_is_reported_once(void **state)
 				       "b7ad6b7169203331-01"
 				     : NULL));
 	assert_int_equal(await_persisted(fixture, MESSAGES), MESSAGES);
-	assert_true(
-		producer_stop(fixture->producer, clock_now_ns() + DEADLINE_NS));
+	assert_int_equal(
+		producer_stop(fixture->producer, clock_now_ns() + DEADLINE_NS),
+		0);
 	assert_int_equal(fixture->n, MESSAGES);
 	assert_int_equal(
 		fixture->sum_of_seqs, (int64_t)MESSAGES * (MESSAGES + 1) / 2);
@@ -215,8 +216,9 @@ stopping_flushes_what_lingers(void **state)
 	start(fixture);
 	for (int64_t seq = 1; seq <= 100; seq++)
 		assert_true(send_one(fixture, seq, NULL));
-	assert_true(
-		producer_stop(fixture->producer, clock_now_ns() + DEADLINE_NS));
+	assert_int_equal(
+		producer_stop(fixture->producer, clock_now_ns() + DEADLINE_NS),
+		0);
 	assert_int_equal(fixture->n, 100);
 	assert_true(clock_now_ns() - started_ns < 10 * NS_PER_S);
 }
@@ -234,8 +236,9 @@ without_a_broker_messages_are_in_flight_and_then_left(void **state)
 	assert_true(inflight_has(inflight, &key));
 	assert_int_equal(inflight_unreported(inflight, 1), 1);
 	assert_false(producer_is_ready(fixture->producer));
-	assert_false(producer_stop(
-		fixture->producer, clock_now_ns() + 200 * NS_PER_MS));
+	assert_int_equal(producer_stop(fixture->producer,
+				 clock_now_ns() + 200 * NS_PER_MS),
+		1);
 	assert_false(inflight_has(inflight, &key));
 	assert_int_equal(fixture->n, 0);
 	assert_int_equal(errors(fixture, "PURGED"), 1);
@@ -256,7 +259,7 @@ a_full_queue_leaves_the_message_to_the_relay(void **state)
 		"-b7ad6b7169203331-01"));
 	assert_int_equal(errors(fixture, "QUEUE_FULL"), 1);
 	assert_false(inflight_has(producer_inflight(fixture->producer), &key));
-	assert_false(producer_stop(fixture->producer, clock_now_ns()));
+	assert_int_equal(producer_stop(fixture->producer, clock_now_ns()), 2);
 }
 
 static void
@@ -272,7 +275,7 @@ a_message_that_times_out_is_counted_by_cause(void **state)
 		clock_now_ns() < deadline_ns)
 		sched_yield();
 	assert_int_equal(errors(fixture, "TIMED_OUT"), 1);
-	assert_true(producer_stop(fixture->producer, clock_now_ns()));
+	assert_int_equal(producer_stop(fixture->producer, clock_now_ns()), 0);
 	assert_int_equal(fixture->n, 0);
 }
 
@@ -312,8 +315,9 @@ a_fatal_error_replaces_the_client(void **state)
 	assert_int_equal(count(fixture, "kafka.producer.replaced", NULL), 1);
 	assert_true(send_one(fixture, 2, NULL));
 	assert_int_equal(await_persisted(fixture, 2), 2);
-	assert_true(
-		producer_stop(fixture->producer, clock_now_ns() + DEADLINE_NS));
+	assert_int_equal(
+		producer_stop(fixture->producer, clock_now_ns() + DEADLINE_NS),
+		0);
 }
 
 int

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """SIGTERM under load: who was let in is answered, and the exit status is 0."""
 
+import os
+import signal
 import socket
 from collections import Counter
 
@@ -31,6 +33,24 @@ def test_an_api_that_stops_answers_everyone_it_let_in(service):
     service.api()
     service.settle(event)
     service.check(event, 100000, answers)
+
+
+def test_without_kafka_the_rest_is_left_to_the_relay_of_another(service):
+    """As good as sent, so the stop is a clean one."""
+    api = service.api(server__shutdown_timeout="1s")
+    service.consumer()
+    event = service.event(api, total=100)
+    broker = service.stack.pid("kafka")
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        answers = Load([api.port], event, range(1, 21)).join()
+        assert api.stop() == 0
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    assert "left to the relay\" messages=20" in api.log.read_text()
+    service.api()
+    service.settle(event)
+    service.check(event, 100, answers)
 
 
 def test_a_stopped_api_refuses_connections_but_breaks_none(service):
