@@ -34,6 +34,14 @@ say() {
 	printf '  %-10s %s\n' "$1" "${*:2}"
 }
 
+# One at a time: whoever holds FILE as descriptor 9.
+take_turn() { # FILE WHO
+	exec 9>"$1"
+	flock -n 9 && return
+	say "$2" "waiting for another that is at it" >&2
+	flock 9
+}
+
 die() {
 	printf '%s: %s\n' "${0##*/}" "$*" >&2
 	exit 1
