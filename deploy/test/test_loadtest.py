@@ -173,6 +173,18 @@ def result(**changes):
             "server": {"cpu_stalled_share": 0.5, "api_cpu_us_per_request": 10.0}, **changes}
 
 
+@pytest.mark.parametrize("mb, failed", [
+    (lambda i: 20 + i % 3, []),
+    (lambda i: 20 if i < 36 else 30, []),  # as the topic grows
+    (lambda i: 20 + i * 0.3, ["first half", "second half"]),
+    (lambda i: 20 + max(0, i - 40) * 0.3, ["second half"]),
+])
+def test_memory_is_flat_in_each_half_of_a_soak(mb, failed):
+    rows = verdict.flat_rows([{"api": mb(i)} for i in range(72)])
+    assert [row.name.split(", ")[1] for row in rows] == ["first half", "second half"]
+    assert [row.name.split(", ")[1] for row in rows if not row.ok] == failed
+
+
 def test_two_results_side_by_side():
     other = result(commit="def", passed=False)
     other["generator"] = dict(other["generator"], latency_ms={"p95": 30.0}, errors=5)

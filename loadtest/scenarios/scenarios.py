@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """One run of a scenario: load, watch, come to rest, verify, say so."""
 
-import statistics
 import threading
 import time
 
@@ -71,8 +70,7 @@ def _soak(scenario, target, event, stem):
     steps.start()
     generator, figures, rows = _with_k6(scenario, target, event, stem)
     steps.join()
-    over_time = [by for _, by in figures["rss_mb_over_time"]]
-    rows += [_flat(name, [by[name] for by in over_time]) for name in over_time[0]]
+    rows += verdict.flat_rows([by for _, by in figures["rss_mb_over_time"]])
     return generator, figures, rows
 
 
@@ -86,17 +84,6 @@ def _soak_steps(target, seconds):
         print(f"  pool resized to {size}", flush=True)
         time.sleep(seconds / 12)
     print(f"  topic grown to {target.grow_topic(2)} partitions", flush=True)
-
-
-def _flat(name, values):
-    """The last sixth against the second one: the first fills pools and maps."""
-    sixth = max(len(values) // 6, 1)
-    early = statistics.median(values[sixth:2 * sixth] or values)
-    late = statistics.median(values[-sixth:])
-    bound = max(0.05 * early, 4)
-    return verdict.Row(f"RSS of {name} grew by", f"< {bound:.1f} MB",
-                       f"{late - early:+.1f} MB ({early:.1f} -> {late:.1f})",
-                       late - early < bound)
 
 
 def _stampede(scenario, target, event, stem):

@@ -4,6 +4,7 @@ terminal, and with everything known of the run as JSON."""
 
 import html
 import json
+import statistics
 from dataclasses import asdict, dataclass
 
 from target import ROOT
@@ -93,3 +94,30 @@ def add_to_report(path, text):
     body, end, rest = path.read_text().rpartition("</body>")
     path.write_text(f"{body or rest}<pre>{html.escape(text)}</pre>\n"
                     f"{end}{rest if body else ''}")
+
+
+# ---- memory ----
+
+def flat_rows(over_time):
+    """RSS in MB by process, from time to time, of a soak.
+
+    Its halves count for themselves: in between the topic grows, and partitions
+    are threads with their batches.  Nor does the first sixth of a half count,
+    in which pools and maps fill.
+    """
+    middle, sixth = len(over_time) // 2, max(len(over_time) // 12, 1)
+    halves = {"first half": over_time[sixth:middle],
+              "second half": over_time[middle + sixth:]}
+    return [_flat(name, half, [by[name] for by in of_half])
+            for half, of_half in halves.items() for name in over_time[0]]
+
+
+def _flat(name, half, values):
+    """The last third against the first one."""
+    third = max(len(values) // 3, 1)
+    early, late = (statistics.median(part)
+                   for part in (values[:third], values[-third:]))
+    bound = max(0.05 * early, 4)
+    return Row(f"RSS of {name} grew by, {half}", f"< {bound:.1f} MB",
+               f"{late - early:+.1f} MB ({early:.1f} -> {late:.1f})",
+               late - early < bound)
