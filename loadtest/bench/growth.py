@@ -2,11 +2,13 @@
 """How the figures grow: with connections, events, coupons issued, partitions,
 threads.  Each round runs through all sizes; a figure is over the smallest."""
 
+import os
+
 import load
 from bench import PATIENT, PLENTY, endless_event, new_event, settle, wait_for
 from report import Figure, around, cpu_us, rate, shares, times
 
-USERS = (10_000, 1_000_000)
+USERS = (10_000, int(os.environ.get("ISSUED", 1_000_000)))
 EVENTS = 1000
 BACKLOG = 30_000
 
