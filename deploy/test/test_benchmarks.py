@@ -3,10 +3,17 @@
 
 import json
 import subprocess
+import sys
 
 import pytest
 
 from stack import ROOT
+
+
+sys.path.append(str(ROOT / "loadtest/bench"))
+
+# pylint: disable=wrong-import-position
+import report  # noqa: E402
 
 
 def result(**figures):
@@ -48,3 +55,17 @@ def test_a_goal_missed_that_was_met_is_told(tmp_path):
 def test_a_new_figure_is_no_change(tmp_path):
     run = compare(tmp_path, result(), result(rate=("", "more", [1.0])))
     assert run.stdout.splitlines()[-1].endswith("| new |") and run.returncode == 0, run
+
+
+def test_a_table_says_what_is_of_another_commit(tmp_path):
+    def measured(commit, name):
+        origin = {"commit": commit, "date": "today", "rounds": 1,
+                  "machine": {"cores": 2, "cpu": "c", "kernel": "k", "load": 0.1}}
+        report.write(tmp_path, [report.Figure(name, "x", "", [1.0], "so")], origin)
+    measured("abc", "first")
+    measured("def", "second")
+    assert (tmp_path / "results.md").read_text().splitlines()[-2:] == [
+        "| first | 1.00 x | 1.00 .. 1.00 | - | - | so; commit abc |",
+        "| second | 1.00 x | 1.00 .. 1.00 | - | - | so |"]
+    measured("def", "first")
+    assert "abc" not in (tmp_path / "results.json").read_text()

@@ -127,7 +127,15 @@ def markdown(results):
         f"Commit {results['commit']}, {results['date']}, {origin['cores']} cores of "
         f"{origin['cpu']}, Linux {origin['kernel']}, load {origin['load']:.1f}, "
         f"{results['rounds']} rounds.", "", HEAD,
-        *(figure_of(record).row() for record in results["figures"])])
+        *(_row(record, results["commit"]) for record in results["figures"])])
+
+
+def _row(record, commit_):
+    figure = figure_of(record)
+    if record.get("commit", commit_) != commit_:
+        figure.note += f"; commit {record['commit']}" if figure.note else \
+            f"commit {record['commit']}"
+    return figure.row()
 
 
 def about(rounds):
@@ -137,14 +145,15 @@ def about(rounds):
 
 
 def write(directory, figures, origin):
-    """Into results.json and results.md, with what was measured of this very
-    commit before: a table can be measured in pieces."""
+    """Into results.json and results.md, with what was measured before: a table
+    can be measured in pieces, and says which are of another commit."""
     path = directory / "results.json"
-    records = {figure.name: figure.to_json() for figure in figures}
+    records = {}
     if path.exists():
         old = json.loads(path.read_text())
-        if old["commit"] == origin["commit"]:
-            records = {**{r["name"]: r for r in old["figures"]}, **records}
+        records = {r["name"]: {"commit": old["commit"], **r} for r in old["figures"]}
+    records |= {figure.name: {"commit": origin["commit"], **figure.to_json()}
+                for figure in figures}
     results = dict(origin, figures=list(records.values()))
     path.write_text(json.dumps(results, indent=1) + "\n")
     (directory / "results.md").write_text(markdown(results) + "\n")
