@@ -6,21 +6,18 @@ import json
 import re
 import shlex
 import subprocess
-import tempfile
 
 import pytest
 import yaml
 
 from cluster import policies, schemas
-from cluster.manifests import (KUBERNETES, OVERLAYS, PARTS, STATIC, build_text,
-                               containers, documents, of_kind, one, overlay, pod,
-                               with_component)
+from cluster.manifests import (COMPONENTS, KUBERNETES, OVERLAYS, PARTS, STATIC,
+                               component, containers, documents, of_kind, one,
+                               overlay, pod)
 import web
 from service import wait_for
 from stack import ENVIRONMENT, ROOT
 
-COMPONENTS = sorted(path.name for path in (KUBERNETES / "components").iterdir())
-DATA = ("kafka", "postgres", "postgres-backup", "redis")
 SERIES = "http_server_requests_seconds_count"
 # What kube-score says against us, and why we do it all the same.
 ACCEPTED = {
@@ -31,13 +28,6 @@ ACCEPTED = {
     "networkpolicy-targets-pod":
         "the pods of coupon-db and coupon-kafka are made by their operators",
 }
-
-
-def component(name):
-    """The base (or for data, nothing) with one component."""
-    with tempfile.TemporaryDirectory(dir=KUBERNETES, prefix=".test-") as root:
-        (KUBERNETES / root / "kustomization.yaml").write_text(with_component(name))
-        return list(yaml.safe_load_all(build_text(root)))
 
 
 def everything(name):
@@ -66,7 +56,7 @@ def test_every_document_is_valid(name, part):
 
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_every_component_goes_with_the_base(name):
-    docs = component("postgres") if name == "postgres-backup" else component(name)
+    docs = component(name)
     wrong = {d["metadata"]["name"]: e for d in docs if (e := schemas.errors(d))}
     assert not wrong
 
@@ -136,6 +126,8 @@ CONTAINER = (*POD, "containers", 0)
      ("spec", "scaleTargetRef", "name"), "api"),
     ("ports", "Service", "coupon-api", ("spec", "ports", 0, "targetPort"), "web"),
     ("ports", "Deployment", "coupon-api", (*CONTAINER, "ports", 1, "containerPort"), 9091),
+    ("ports", "Deployment", "coupon-api",
+     (*CONTAINER, "livenessProbe", "httpGet", "port"), "mangement"),
     ("grace", "Deployment", "coupon-api", (*POD, "terminationGracePeriodSeconds"), 30),
     ("disruption", "PodDisruptionBudget", "coupon-api", ("spec", "maxUnavailable"), 2),
     ("disruption", "PodDisruptionBudget", "coupon-api", ("spec", "maxUnavailable"), 0),

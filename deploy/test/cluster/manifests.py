@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -16,6 +17,7 @@ KUBERNETES = ROOT / "deploy/kubernetes"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coupon"
 STATIC = CACHE / "kubernetes-static-1"
 OVERLAYS = ("dev", "prod")
+COMPONENTS = sorted(path.name for path in (KUBERNETES / "components").iterdir())
 # What a user applies, in this order.
 PARTS = ("data", "migration", "")
 WORKLOADS = ("Deployment", "StatefulSet", "Job")
@@ -53,11 +55,14 @@ def overlay(name, *parts):
             for doc in documents(KUBERNETES / "overlays" / name / part)]
 
 
-def with_component(name):
-    """A kustomization of our own: the base and one component, as text."""
-    return yaml.safe_dump({
-        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
-        "resources": ["../base"], "components": [f"../components/{name}"]})
+def component(name):
+    """The base with one component, and with what that one changes."""
+    names = ("postgres", name) if name == "postgres-backup" else (name,)
+    with tempfile.TemporaryDirectory(dir=KUBERNETES, prefix=".test-") as root:
+        (Path(root) / "kustomization.yaml").write_text(yaml.safe_dump({
+            "resources": ["../base"],
+            "components": [f"../components/{n}" for n in names]}))
+        return list(yaml.safe_load_all(build_text(root)))
 
 
 def label(doc):

@@ -83,6 +83,16 @@ def _container_ports(doc):
             for c in containers(doc) for port in c.get("ports", [])}
 
 
+def _probes(docs):
+    """An apiserver takes a probe of a port that is not there."""
+    for doc in _pods(docs):
+        for container in containers(doc):
+            for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
+                get = container.get(kind, {}).get("httpGet")
+                if get and get["port"] not in _container_ports(doc):
+                    yield f"{label(doc)}: its {kind} asks at no port of its"
+
+
 def ports(docs):
     services = {s["metadata"]["name"]: s for s in of_kind(docs, "Service")}
     for service in services.values():
@@ -114,6 +124,7 @@ def ports(docs):
                                             *_container_ports(doc).values()}:
                         yield f"{label(policy)}: {label(doc)} has no port {port['port']}"
     yield from _daemon_ports(docs)
+    yield from _probes(docs)
 
 
 def _daemon_ports(docs):

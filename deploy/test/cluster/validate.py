@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every overlay against a real kube-apiserver, strictly (`make k8s-validate`).
+"""All of deploy/kubernetes against a real kube-apiserver (`make k8s-validate`).
 
 Server-side dry run with field validation Strict: what a cluster would say.
 Then mutants, each of which must be refused: a validator that takes all is
@@ -13,7 +13,8 @@ import time
 
 import yaml
 
-from cluster.manifests import KUBERNETES, OVERLAYS, PARTS, documents, label, one
+from cluster.manifests import (COMPONENTS, KUBERNETES, OVERLAYS, PARTS, component,
+                               documents, label, of_kind, one, pod, pod_labels)
 from cluster.plane import ControlPlane
 from cluster.schemas import custom_resource_definitions
 from service import wait_for
@@ -22,13 +23,17 @@ from stack import Stack
 POD = ("spec", "template", "spec")
 CONTAINER = (*POD, "containers", 0)
 DEPLOYMENT = ("Deployment", "coupon-api")
+BARE_POD = ("Pod", "coupon-api")
 HPA = ("HorizontalPodAutoscaler", "coupon-api")
 MUTANTS = (
     ("unknown field", DEPLOYMENT, (*POD, "readOnlyRootFileSystem"), True),
     ("replica for replicas", DEPLOYMENT, ("spec", "replica"), 3),
     ("selector of other pods", DEPLOYMENT, ("spec", "selector", "matchLabels"), {"a": "b"}),
-    ("probe without its port", DEPLOYMENT,
-     (*CONTAINER, "livenessProbe", "httpGet", "port"), "mangement"),
+    ("no name of a port", DEPLOYMENT,
+     (*CONTAINER, "livenessProbe", "httpGet", "port"), "management_port"),
+    ("more privileges", BARE_POD,
+     ("spec", "containers", 0, "securityContext", "allowPrivilegeEscalation"), True),
+    ("root", BARE_POD, ("spec", "securityContext", "runAsUser"), 0),
     ("request above limit", DEPLOYMENT,
      (*CONTAINER, "resources", "requests", "memory"), "1Gi"),
     ("bad quantity", DEPLOYMENT, (*CONTAINER, "resources", "requests", "cpu"), "100mm"),
@@ -64,19 +69,28 @@ def mutate(doc, path, value):
     place[path[-1]] = value
 
 
+def bare_pod(deployment):
+    """What its controller would create: Pod Security looks at nothing else."""
+    spec = dict(pod(deployment))
+    del spec["serviceAccountName"]
+    return {"apiVersion": "v1", "kind": "Pod", "spec": spec, "metadata": {
+        "name": deployment["metadata"]["name"], "labels": pod_labels(deployment),
+        "namespace": deployment["metadata"]["namespace"]}}
+
+
 class Validator:
     def __init__(self, plane):
         self.plane = plane
 
     def install(self):
         """Namespaces and custom resources, as operators would have."""
-        self.apply("\n---\n".join(json.dumps(d) for d in custom_resource_definitions()),
+        self.apply("\n".join(json.dumps(d) for d in custom_resource_definitions()),
                    "--server-side")
         self.plane.kubectl("wait", "--for=condition=Established", "crd", "--all",
                            "--timeout=60s")
-        for name in ("coupon", "monitoring"):
-            self.apply(json.dumps({"apiVersion": "v1", "kind": "Namespace",
-                                   "metadata": {"name": name}}))
+        self.plane.kubectl("apply", "-k", KUBERNETES / "namespace")
+        self.apply(json.dumps({"apiVersion": "v1", "kind": "Namespace",
+                               "metadata": {"name": "monitoring"}}))
         wait_for(lambda: self.plane.kubectl(
             "-n", "coupon", "get", "serviceaccount", "default", check=False
         ).returncode == 0)
@@ -89,26 +103,32 @@ class Validator:
             "apply", "--dry-run=server", "--validate=strict", "-f", "-",
             text=yaml.safe_dump_all(docs), check=False)
 
-    def overlays(self):
-        """How many roots are refused, or warned about."""
-        wrong = 0
+    def roots(self):
+        """How many are refused, or warned about."""
+        wrong = sum(not self._is_valid(f"components/{name}", component(name))
+                    for name in COMPONENTS)
         for name in OVERLAYS:
             for part in PARTS:
                 docs = documents(KUBERNETES / "overlays" / name / part)
-                began = time.monotonic()
-                result = self.dry_run(docs)
-                good = result.returncode == 0 and not result.stderr
-                wrong += not good
-                print(f"{'valid ' if good else 'WRONG '} overlays/{name}/{part:<10} "
-                      f"{len(docs):3} documents, {time.monotonic() - began:.2f} s")
-                if not good:
-                    print(result.stderr)
+                docs += map(bare_pod, of_kind(docs, "Deployment"))
+                wrong += not self._is_valid(f"overlays/{name}/{part}", docs)
         return wrong
+
+    def _is_valid(self, what, docs):
+        began = time.monotonic()
+        result = self.dry_run(docs)
+        good = result.returncode == 0 and not result.stderr
+        print(f"{'valid ' if good else 'WRONG '} {what:<30} {len(docs):3} documents, "
+              f"{time.monotonic() - began:.2f} s")
+        if not good:
+            print(result.stderr)
+        return good
 
     def mutants(self):
         """How many are taken."""
         docs = [d for part in PARTS
                 for d in documents(KUBERNETES / "overlays/prod" / part)]
+        docs += map(bare_pod, of_kind(docs, "Deployment"))
         taken = 0
         for why, (kind, name), path, value in MUTANTS:
             doc = copy.deepcopy(one(docs, kind, name))
@@ -128,11 +148,12 @@ def main():
         plane.start()
         validator = Validator(plane)
         validator.install()
-        wrong, taken = validator.overlays(), validator.mutants()
+        wrong, taken = validator.roots(), validator.mutants()
     finally:
         plane.stop()
         stack.close()
-    print(f"{len(OVERLAYS) * len(PARTS) - wrong} overlays valid, {wrong} wrong; "
+    valid = len(COMPONENTS) + len(OVERLAYS) * len(PARTS) - wrong
+    print(f"{valid} components and overlays valid, {wrong} wrong; "
           f"{len(MUTANTS) - taken} mutants refused, {taken} taken")
     return 1 if wrong or taken else 0
 
