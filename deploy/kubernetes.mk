@@ -30,7 +30,7 @@ k8s-validate:
 
 RESTARTS ?= 10
 k8s-hpa-test:
-	@deploy/local/setup build test run monitoring kubernetes
+	@deploy/local/setup build test run monitoring kubernetes loadtest
 	@+$(MAKE) --no-print-directory all
 	@deploy/test/cluster/install static
 	@deploy/test/cluster/install control-plane

@@ -68,10 +68,10 @@ def tell(load, word):
 
 
 def finish(load, directory):
-    """What became of everybody."""
+    """What load.py said of each second, and in sum."""
     tell(load, "end")
     load.wait(30)
-    return json.loads((directory / "load.log").read_text().splitlines()[-1])
+    return list(map(json.loads, (directory / "load.log").read_text().splitlines()))
 
 
 def failures(summary):
@@ -90,7 +90,7 @@ def play(service, directory, repetitions, rate):
         kubelet.start()
         took = kubelet.terminate(kubelet.serving[0])
         print(f"{n + 1:3}: ended {took:.1f} s after SIGTERM", flush=True)
-    summary = finish(load, directory)
+    *_, summary = finish(load, directory)
     wait_for(lambda: service.n_rows(event) == summary["total"].get("accepted", 0), 120,
              "every accepted request a row")
     print(json.dumps(summary))

@@ -11,6 +11,7 @@ may fail, and afterwards the rows are min(stock, users).
 
 import json
 import os
+import re
 import shutil
 import sys
 import threading
@@ -32,8 +33,7 @@ from stack import DIRECTORY, ROOT, Stack
 
 HERE = Path(__file__).parent
 TOKEN, PASSWORD = "an-admin-token-of-a-test", "a-password-of-a-test"
-STOCK = 150_000
-TOPIC = "coupon-issue-requests"
+STOCK = 190_000  # sold out while pods are restarted
 
 
 class Cluster:
@@ -50,9 +50,6 @@ class Cluster:
     def start(self):
         self.servers.start("redis", "postgres", "kafka")
         redis.Redis(port=self.servers.redis_port).config_set("requirepass", PASSWORD)
-        for topic in (TOPIC, f"{TOPIC}.dlq"):
-            self.servers.tool("coupon-topic", "--create", "--topic", topic,
-                              "--partitions", "1")
         self.plane.start()
         self._start_nodes()
         self._start_metrics()
@@ -111,7 +108,7 @@ class Cluster:
 
     def _apply(self, *docs):
         self.kubectl("apply", "--validate=strict", "-f", "-",
-                     text="\n---\n".join(map(json.dumps, docs)))
+                     text="\n".join(map(json.dumps, docs)))
 
     def _deploy(self):
         self.kubectl("apply", "-k", KUBERNETES / "namespace")
@@ -120,21 +117,33 @@ class Cluster:
                                  ("coupon-db-app", "password", PASSWORD)):
             self.kubectl("-n", "coupon", "create", "secret", "generic", name,
                          f"--from-literal={key}={value}")
-        text = (HERE / "overlay.yaml.in").read_text()
         overlay = self.plane.dir / "overlay"
-        overlay.mkdir()
-        for name, value in (
-                ("KUBERNETES", os.path.relpath(KUBERNETES, overlay)),
-                ("REDIS", self.servers.redis_port), ("KAFKA", self.servers.kafka_port),
-                ("POSTGRES", self.servers.postgres_port)):
-            text = text.replace(f"@{name}@", str(value))
-        (overlay / "kustomization.yaml").write_text(text)
-        self.kubectl("apply", "--validate=strict", "-k", overlay)
+        self._write_settings(overlay / "settings")
+        self._apply_root(overlay, "migration")
         self.kubectl("-n", "coupon", "wait", "--for=condition=Complete", "--timeout=60s",
                      "job/coupon-migrate")
+        self._apply_root(overlay, "base", "components/prometheus-adapter")
         for name in ("coupon-api", "coupon-consumer"):
             self.kubectl("-n", "coupon", "rollout", "status", f"deployment/{name}",
                          "--timeout=90s")
+
+    def _write_settings(self, directory):
+        text = (HERE / "settings.yaml.in").read_text()
+        for name in ("redis", "kafka", "postgres"):
+            port = getattr(self.servers, f"{name}_port")
+            text = text.replace(f"@{name.upper()}@", str(port))
+        directory.mkdir(parents=True)
+        (directory / "kustomization.yaml").write_text(text)
+
+    def _apply_root(self, overlay, name, *components):
+        """A root of deploy/kubernetes, with the settings beside it."""
+        root = overlay / name
+        root.mkdir()
+        shipped = os.path.relpath(KUBERNETES, root)
+        (root / "kustomization.yaml").write_text(yaml.safe_dump({
+            "resources": [f"{shipped}/{name}"],
+            "components": [*(f"{shipped}/{c}" for c in components), "../settings"]}))
+        self.kubectl("apply", "--validate=strict", "-k", root)
 
     def pods(self):
         return self.kube.get("/api/v1/namespaces/coupon/pods?labelSelector="
@@ -164,6 +173,11 @@ class Cluster:
         finally:
             connection.close()
 
+    def badly_ended(self):
+        """Pods that were killed, or ended by themselves, or not with 0."""
+        return re.findall(r"\S+ (?:KILLED|is not alive|\w+ with [^0]).*",
+                          (self.plane.dir / "nodelet.log").read_text())
+
     def stop(self):
         self.plane.stop()
         for stack in (self.ports, self.servers):
@@ -178,6 +192,7 @@ class Endpoints(threading.Thread):
         super().__init__(daemon=True)
         self.cluster, self.path = cluster, path
         self.pods = {}
+        self.changes = []  # (time, how many there are from then on)
 
     def run(self):
         for kind, pod in self.cluster.kube.watch(
@@ -187,6 +202,8 @@ class Endpoints(threading.Thread):
                 self.pods.pop(pod["metadata"]["uid"], None)
             else:
                 self.pods[pod["metadata"]["uid"]] = pod["status"]["podIP"]
+            if not self.changes or self.changes[-1][1] != len(self.pods):
+                self.changes.append((time.time(), len(self.pods)))
             new = self.path.with_suffix(".new")
             new.write_text(json.dumps([(ip, 8080) for ip in self.pods.values()]))
             new.rename(self.path)
@@ -204,29 +221,36 @@ class Rehearsal:
         self.load = drain.start_load(self.dir, event)
         self.timeline.start()
         try:
-            self._step(100)
-            time.sleep(20)
-            self._scale(2300, 10, 120)
-            time.sleep(15)  # ten of them at work
-            self._scale(50, 2, 240)
-            self._step(1000)
+            self._step(100, 2, 60)
+            self._step(2300, 10, 180)
+            self._step(50, 2, 240)
+            self._step(1000, 5, 120)
             for n in range(restarts):
                 self._restart(n + 1)
+            self._await_the_old_ones()
         finally:
-            summary = drain.finish(self.load, self.dir)
+            *seconds, summary = drain.finish(self.load, self.dir)
             self.timeline.stop()
+            self.timeline.write(self.dir, seconds)
+        print(json.dumps(summary), flush=True)
         self._settle(event, summary)
         return summary
 
-    def _step(self, rate):
+    def _step(self, rate, replicas, timeout):
+        """Another rate; until so many pods share it, as the HPA sees them."""
         drain.tell(self.load, rate)
+        began = time.time()
         self.timeline.note(f"{rate} requests/s")
+        wait_for(lambda: self.timeline.is_shared(rate, replicas), timeout,
+                 f"{rate} requests/s shared by {replicas}")
+        self.timeline.note("shared; " + ", ".join(
+            f"{ready} after {at - began:.1f} s"
+            for at, ready in self.endpoints.changes if at >= began))
 
-    def _scale(self, rate, replicas, timeout):
-        self._step(rate)
-        wait_for(lambda: self.timeline.ready == replicas, timeout,
-                 f"{replicas} replicas")
-        self.timeline.note(f"{replicas} are ready")
+    def _await_the_old_ones(self):
+        """The last pods to be replaced end under load, too."""
+        wait_for(lambda: all(map(is_ready, self.cluster.pods())), 60,
+                 "every pod that was replaced has ended")
 
     def _restart(self, n):
         began = time.monotonic()
@@ -241,6 +265,7 @@ class Rehearsal:
         rows = self.cluster.rows(event)
         print(f"{summary['users']} users, {accepted} accepted, {rows} rows of {STOCK}")
         assert rows == accepted == min(STOCK, summary["users"])
+        assert not self.cluster.badly_ended()
 
 
 def main(restarts="10"):
@@ -250,12 +275,9 @@ def main(restarts="10"):
     cluster = Cluster()
     try:
         cluster.start()
-        rehearsal = Rehearsal(cluster, directory)
-        summary = rehearsal.run(int(restarts))
+        summary = Rehearsal(cluster, directory).run(int(restarts))
     finally:
         cluster.stop()
-    rehearsal.timeline.write(directory)
-    print(json.dumps(summary))
     failed = drain.failures(summary)
     print(f"scaled 2 -> 10 -> 2, {restarts} rolling restarts: "
           f"{sum(failed.values())} failed {failed or ''}")

@@ -26,6 +26,7 @@ import time
 from pathlib import Path
 
 from cluster.kube import MERGE, Kube
+from stack import die_with_parent
 
 TICK_S = 0.2
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -171,7 +172,8 @@ class Pod(threading.Thread):
         with (self.dir / "log").open("ab") as output:
             self.process = subprocess.Popen(
                 arguments, env=environment, cwd="/", stdin=subprocess.DEVNULL,
-                stdout=output, stderr=output, start_new_session=True, **self._user())
+                stdout=output, stderr=output, start_new_session=True,
+                preexec_fn=die_with_parent, **self._user())
         ports = {p["name"]: p["containerPort"] for p in self.container.get("ports", [])}
         self.probes = {kind: Probe(self.container[kind], self.address, ports)
                        for kind in ("startupProbe", "livenessProbe", "readinessProbe")
@@ -328,7 +330,7 @@ class Nodelet:
         while True:
             with self.lock:
                 pods = list(self.pods.values())
-            self._write("targets.json", [target(pod) for pod in pods if pod.process])
+            self._write("targets.json", [t for pod in pods for t in targets(pod)])
             self._write("usage.json", {
                 f"{pod.namespace}/{pod.name}": self._rate(pod) for pod in pods
                 if pod.process})
@@ -352,12 +354,13 @@ class Nodelet:
         (self.dir / f"{name}.new").rename(self.dir / name)
 
 
-def target(pod):
-    (port,) = [p["containerPort"] for p in pod.container["ports"]
-               if p["name"] == "management"]
-    return {"targets": [f"{pod.address}:{port}"],
-            "labels": {"namespace": pod.namespace, "pod": pod.name,
-                       "job": pod.meta["labels"]["app.kubernetes.io/name"]}}
+def targets(pod):
+    """What of a pod is scraped: nothing of a Job's."""
+    return [{"targets": [f"{pod.address}:{port['containerPort']}"],
+             "labels": {"namespace": pod.namespace, "pod": pod.name,
+                        "job": pod.meta["labels"]["app.kubernetes.io/name"]}}
+            for port in pod.container.get("ports", [])
+            if port["name"] == "management" and pod.process]
 
 
 def main(directory, port, *rest):

@@ -4,18 +4,33 @@
 import threading
 import time
 
-HEIGHT, WIDTH = 300, 900
+import matplotlib
+
+matplotlib.use("svg")
+matplotlib.rcParams.update({
+    "svg.fonttype": "none", "svg.hashsalt": "coupon", "font.size": 8,
+    "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False,
+    "axes.spines.right": False, "legend.fontsize": 7, "lines.linewidth": 1.1})
+
+# pylint: disable=wrong-import-position
+from matplotlib import pyplot  # noqa: E402
+
+BLUE, ORANGE, RED, GREY = "#1f6fb4", "#e08a1e", "#c62828", "#9aa0a6"
+COLUMNS = "seconds", "ready", "desired", "requests/s a pod", "cpu %"
 
 
 class Timeline(threading.Thread):
-    """Looks twice a second; `ready` is what the last look saw."""
+    """Looks twice a second, and keeps what has changed."""
 
     def __init__(self, cluster):
         super().__init__(daemon=True)
         self.cluster = cluster
-        self.began = time.monotonic()
+        self.began = time.time()
         self.rows, self.notes = [], []
-        self.ready, self.ended = 0, threading.Event()
+        self.ended = threading.Event()
+
+    def _now(self):
+        return time.time() - self.began
 
     def run(self):
         print("    s  ready desired  requests/s a pod  cpu %", flush=True)
@@ -33,53 +48,64 @@ class Timeline(threading.Thread):
         row = (scale["status"].get("readyReplicas", 0), hpa.get("desiredReplicas", 0),
                _number(figures.get("Pods", {}).get("averageValue", "0")),
                figures.get("Resource", {}).get("averageUtilization"))
-        self.ready = row[0]
         if not self.rows or self.rows[-1][1:] != row:
-            self.rows.append((time.monotonic() - self.began, *row))
+            self.rows.append((self._now(), *row))
             print("{:5.1f} {:6} {:7} {:17.0f}  {}".format(*self.rows[-1]), flush=True)
 
     def note(self, text):
-        self.notes.append((time.monotonic() - self.began, text))
+        self.notes.append((self._now(), text))
         print(f"{self.notes[-1][0]:5.1f} -- {text}", flush=True)
+
+    def is_shared(self, rate, replicas):
+        """Whether the HPA sees so many pods, each with its part of the load."""
+        if not self.rows:
+            return False
+        _, ready, desired, each, _ = self.rows[-1]
+        part = rate / replicas
+        return ready == desired == replicas and abs(each - part) <= part / 10
 
     def stop(self):
         self.ended.set()
         self.join()
 
-    def write(self, directory):
-        """timeline.tsv and timeline.svg."""
-        lines = ["seconds\tready\tdesired\trequests/s a pod\tcpu %"]
-        lines += ["\t".join(map(str, row)) for row in self.rows]
+    def write(self, directory, seconds):
+        """timeline.tsv and timeline.svg; `seconds`: the lines of load.py."""
+        lines = ["\t".join(COLUMNS), *("\t".join(map(str, row)) for row in self.rows)]
         (directory / "timeline.tsv").write_text("\n".join(lines) + "\n")
-        (directory / "timeline.svg").write_text(self._svg())
+        figure = self._draw([s for s in seconds if "p50" in s])
+        figure.savefig(directory / "timeline.svg", metadata={"Date": None})
+        pyplot.close(figure)
         print(f"timeline: {directory}/timeline.svg")
 
-    def _svg(self):
-        end = max(row[0] for row in self.rows) or 1
-
-        def steps(column, top):
-            points, level = [], None
-            for row in self.rows:
-                x = row[0] / end * WIDTH
-                if level is not None:
-                    points.append(f"{x:.1f},{level:.1f}")
-                level = HEIGHT - row[column] / top * HEIGHT
-                points.append(f"{x:.1f},{level:.1f}")
-            return " ".join([*points, f"{WIDTH},{level:.1f}"])
-        marks = "".join(
-            f'<line x1="{at / end * WIDTH:.1f}" x2="{at / end * WIDTH:.1f}" y1="0" '
-            f'y2="{HEIGHT}" stroke="#bbb"/><text x="{at / end * WIDTH + 3:.1f}" '
-            f'y="{12 + n % 8 * 12}">{at:.0f} s: {text}</text>'
-            for n, (at, text) in enumerate(self.notes))
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-40 -20 {WIDTH + 80} '
-            f'{HEIGHT + 60}" font-family="sans-serif" font-size="10">{marks}'
-            f'<polyline fill="none" stroke="#1f77b4" stroke-width="2" '
-            f'points="{steps(1, 12)}"/><polyline fill="none" stroke="#d62728" '
-            f'points="{steps(3, 1200)}"/><text x="0" y="{HEIGHT + 20}" fill="#1f77b4">'
-            f'ready pods (0..12)</text><text x="200" y="{HEIGHT + 20}" fill="#d62728">'
-            f'requests/s a pod (0..1,200)</text><text x="{WIDTH - 60}" '
-            f'y="{HEIGHT + 20}">{end:.0f} s</text></svg>\n')
+    def _draw(self, seconds):
+        figure, axes = pyplot.subplots(3, 1, sharex=True, figsize=(9, 6),
+                                       layout="constrained")
+        times = [row[0] for row in self.rows]
+        pods, figures, latency = axes
+        for column, colour in ((2, GREY), (1, BLUE)):
+            pods.step(times, [row[column] for row in self.rows], where="post",
+                      color=colour, label=COLUMNS[column])
+        pods.set(ylabel="pods", ylim=(0, 13))
+        figures.step(times, [row[3] for row in self.rows], where="post", color=RED,
+                     label="seen by the HPA")
+        figures.axhline(200, color=GREY, linestyle="--", label="its target")
+        figures.set_ylabel("requests/s a pod")
+        at = [second["time"] - self.began for second in seconds]
+        for name, colour in (("p50", BLUE), ("p99", ORANGE)):
+            latency.plot(at, [second[name] for second in seconds], color=colour,
+                         label=name)
+        latency.set(ylabel="answered, ms", xlabel="s", yscale="log")
+        for axis in axes:
+            axis.legend(loc="center left" if axis is pods else "upper left")
+            for when, text in self.notes:
+                if not text.startswith("shared"):
+                    axis.axvline(when, color=GREY, linestyle=":", linewidth=0.7)
+        for when, text in self.notes:
+            if not text.startswith("shared"):
+                pods.annotate(text.split(" done")[0], (when, 0.98), rotation=90,
+                              xycoords=("data", "axes fraction"), fontsize=6,
+                              ha="right", va="top")
+        return figure
 
 
 def _number(text):
