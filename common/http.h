@@ -97,11 +97,11 @@ int http_server_start(const struct http_config *config,
 void http_server_configure(struct http_server *server,
 	int64_t request_timeout_ns, unsigned access_log_sample);
 
-/* From now on every answer says Connection: close, and connections that stay
- * idle for a second are closed. */
+/* From now on every answer says Connection: close. */
 void http_server_drain(struct http_server *server);
 
-/* Stop accepting within 200 ms; what is queued until then is still taken. */
+/* Stop accepting within 200 ms; what is queued until then is still taken.
+ * Connections that are idle for a second are closed. */
 void http_server_quiesce(struct http_server *server);
 
 /* After both: no listener and no connection is left. */

@@ -7,10 +7,12 @@
  * request.  Here a connection is `quiet` from the moment it opens, or its last
  * reply was given, until its next request is complete; the list of quiet ones
  * is in order of that moment, and whoever is quiet for longer than idle-timeout
- * is cut, whatever it sends or fails to read meanwhile.  While draining, a
- * second is enough: a busy client gets its Connection: close before that.
- * What has come by then and was not read yet is read first, once: it may be
- * a request.
+ * is cut, whatever it sends or fails to read meanwhile.  What has come by then
+ * and was not read yet is read first, once: it may be a request.
+ *
+ * A cut and a request may still cross on their way, and then the request is
+ * lost.  So nobody is cut early while draining: whoever uses his connection
+ * gets its Connection: close.  Once the listener closes a second is enough.
  *
  * Closing.  A socket closed while bytes from the client are unread, or still
  * arrive, answers them with RST, and that can take the reply (413, 400) from
@@ -27,7 +29,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define DRAIN_QUIET_NS NS_PER_S
+#define QUIESCED_QUIET_NS NS_PER_S
 #define DISPLACE_NS NS_PER_S /* quiet for less, it keeps its place */
 #define LINGER_NS (2 * NS_PER_S)
 #define LINGERING_MAX 256 /* per loop; others are just closed */
@@ -228,10 +230,10 @@ int64_t
 http_conn_tick(struct http_loop *loop)
 {
 	const struct http_server *server = loop->server;
-	bool draining =
-		atomic_load_explicit(&server->draining, memory_order_relaxed);
-	int64_t limit_ns = draining ? DRAIN_QUIET_NS
-				    : server->config.idle_timeout_s * NS_PER_S;
+	bool quiescing =
+		atomic_load_explicit(&server->quiescing, memory_order_relaxed);
+	int64_t limit_ns = quiescing ? QUIESCED_QUIET_NS
+				     : server->config.idle_timeout_s * NS_PER_S;
 	const struct http_linger *linger = end_old_lingers(loop, loop->now_ns);
 	int64_t next = linger == NULL ? INT64_MAX : linger->until_ns;
 	struct http_conn *conn;
