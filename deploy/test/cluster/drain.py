@@ -16,18 +16,22 @@ import time
 from pathlib import Path
 
 from cluster.manifests import KUBERNETES, containers, documents, one, pod
+from cluster.policies import config_of, setting
 from service import Service, die_with_parent, wait_for
 from stack import DIRECTORY, Stack
 
 LAG_S = 0.5  # until everybody knows that an endpoint is gone
 SERVING = 2  # apis at a time
+SPARE = 2000  # connections that wait a second for their turn, at 2,000 requests/s
 
 
 class Kubelet:
     def __init__(self, service, endpoints):
-        deployment = one(documents(KUBERNETES / "base"), "Deployment", "coupon-api")
+        docs = documents(KUBERNETES / "base")
+        deployment = one(docs, "Deployment", "coupon-api")
         self.sleep_s = containers(deployment)[0]["lifecycle"]["preStop"]["sleep"]["seconds"]
         self.grace_s = pod(deployment)["terminationGracePeriodSeconds"]
+        self.drain_delay = setting(config_of(docs, deployment), "server.drain-delay", "0s")
         self.service, self.endpoints = service, endpoints
         self.serving = []
 
@@ -37,7 +41,7 @@ class Kubelet:
         new.rename(self.endpoints)
 
     def start(self):
-        api = self.service.api(server__drain_delay="2s")
+        api = self.service.api(server__drain_delay=self.drain_delay)
         self.serving.append(api)
         self.publish()
 
@@ -54,11 +58,11 @@ class Kubelet:
         return time.monotonic() - asked
 
 
-def start_load(directory, event):
+def start_load(directory, event, spare=0):
     with (directory / "load.log").open("w") as log:
         return subprocess.Popen(
             ["/usr/bin/python3", "-B", "-m", "cluster.load", directory / "endpoints.json",
-             str(event)], stdin=subprocess.PIPE, stdout=log, text=True,
+             str(event), str(spare)], stdin=subprocess.PIPE, stdout=log, text=True,
             preexec_fn=die_with_parent)
 
 
@@ -84,7 +88,7 @@ def play(service, directory, repetitions, rate):
         kubelet.start()
     service.consumer()
     event = service.event(kubelet.serving[0], total=2_000_000)
-    load = start_load(directory, event)
+    load = start_load(directory, event, SPARE)
     tell(load, rate)
     for n in range(repetitions):
         kubelet.start()

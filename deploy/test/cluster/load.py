@@ -4,11 +4,12 @@
 
 A new connection goes to one of the addresses in a file, which somebody keeps
 as a Service's endpoints are; it is kept for 100 requests, whatever becomes of
-the endpoint meanwhile, as connections through a Service are.  Told on standard
-input: `RATE` requests a second from now on, or `end`.  Prints a line of JSON
-for each second, and one in sum.
+the endpoint meanwhile, as connections through a Service are.  They take turns,
+and SPARE of them always wait for theirs.  Told on standard input: `RATE`
+requests a second from now on, or `end`.  Prints a line of JSON for each second,
+and one in sum.
 
-    load.py ENDPOINTS COUPON
+    load.py ENDPOINTS COUPON SPARE
 """
 
 import asyncio
@@ -64,8 +65,9 @@ class Connection(asyncio.Protocol):
 
 
 class Users:
-    def __init__(self, endpoints, coupon):
-        self.endpoints, self.coupon = Path(endpoints), coupon
+    def __init__(self, endpoints, coupon, spare):
+        self.endpoints, self.coupon = Path(endpoints), int(coupon)
+        self.spare = int(spare)
         self.rate, self.ended = 0, False
         self.targets, self.idle = [], deque()
         self.user, self.turn = 0, 0
@@ -80,7 +82,7 @@ class Users:
             self.rate = float(line)
 
     async def _connection(self):
-        while self.idle:
+        while len(self.idle) > self.spare:
             connection = self.idle.popleft()
             if connection.open:
                 return connection
@@ -179,4 +181,4 @@ def quantiles(times):
 
 
 if __name__ == "__main__":
-    asyncio.run(Users(sys.argv[1], int(sys.argv[2])).run())
+    asyncio.run(Users(*sys.argv[1:]).run())
