@@ -49,7 +49,7 @@ class Timeline(threading.Thread):
                _number(figures.get("Pods", {}).get("averageValue", "0")),
                figures.get("Resource", {}).get("averageUtilization"))
         if not self.rows or self.rows[-1][1:] != row:
-            self.rows.append((self._now(), *row))
+            self.rows.append((round(self._now(), 1), *row))
             print("{:5.1f} {:6} {:7} {:17.0f}  {}".format(*self.rows[-1]), flush=True)
 
     def note(self, text):
