@@ -56,13 +56,14 @@ class Timeline(threading.Thread):
         self.notes.append((self._now(), text))
         print(f"{self.notes[-1][0]:5.1f} -- {text}", flush=True)
 
-    def is_shared(self, rate, replicas):
-        """Whether the HPA sees so many pods, each with its part of the load."""
+    def is_shared(self, rate, least, most):
+        """Whether the HPA sees enough pods, each with its part of the load."""
         if not self.rows:
             return False
         _, ready, desired, each, _ = self.rows[-1]
-        part = rate / replicas
-        return ready == desired == replicas and abs(each - part) <= part / 10
+        part = rate / max(ready, 1)
+        return (least <= ready == desired <= most and
+                abs(each - part) <= part / 10)
 
     def stop(self):
         self.ended.set()
