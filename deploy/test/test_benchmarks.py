@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What make bench-compare says of two results; no server is needed."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -10,10 +11,15 @@ import pytest
 from stack import ROOT
 
 
-sys.path.append(str(ROOT / "loadtest/bench"))
+def _module(path):
+    """By its path: loadtest/scenarios has modules of the same names."""
+    spec = importlib.util.spec_from_file_location(f"bench_{path.stem}", path)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
-# pylint: disable=wrong-import-position
-import report  # noqa: E402
+
+report = _module(ROOT / "loadtest/bench/report.py")
 
 
 def result(**figures):

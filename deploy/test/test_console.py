@@ -285,12 +285,12 @@ def test_the_exhausted_pool_burns_in_the_colour_of_the_alert_and_a_lever_helps(p
         page.wait(lambda: "/ 80" in headline(page, "redis"), what="the new size")
         page.wait(lambda: severity(page, "redis") == "ok", 15, "the all-clear")
         assert world["api"].metric("redis.connection.max") == 80
-        # Until here one may have waited longer than max-wait, nothing else.
-        before = len(running.answers)
-        assert {(a.status, a.body.get("reason")) for a in running.answers[:before]} <= {
-            (202, None), (503, "EXHAUSTED")}
-        page.wait(lambda: len(running.answers) > before + 50, what="more answers")
-        assert {a.status for a in running.answers[before:]} == {202}
+        # One may have waited longer than max-wait; on a busy machine enough of
+        # them for the breaker.
+        assert {(a.status, a.body.get("reason")) for a in list(running.answers)} <= {
+            (202, None), (503, "EXHAUSTED"), (503, "BREAKER_OPEN")}
+        page.wait(lambda: {a.status for a in running.answers[-50:]} == {202}, 30,
+                  "nothing but acceptances")
     finally:
         running.stop()
         reply = world["service"].admin(world["api"], "DELETE", "/actuator/env")
