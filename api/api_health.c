@@ -72,6 +72,8 @@ kafka_health(void *arg, json_t *details)
 	if (missing != NULL)
 		(void)json_object_set_new(details, "error",
 			json_sprintf("topic %s does not exist", missing));
+	if (!producer_was_asked(api->producer))
+		return HEALTH_UNKNOWN;
 	return producer_is_connected(api->producer) && missing == NULL
 		       ? HEALTH_UP
 		       : HEALTH_DOWN;

@@ -103,6 +103,7 @@ struct producer {
 
 	_Atomic(struct producer_client *) client;
 	_Atomic unsigned senders; /* between loading `client` and being done */
+	_Atomic bool asked; /* so `connected` means something */
 	_Atomic bool connected;
 	_Atomic int leaderless; /* partitions */
 	_Atomic bool lacks_topic;
@@ -212,6 +213,7 @@ on_stats(rd_kafka_t *rk UNUSED, char *json, size_t len, void *opaque)
 
 	kafka_stats_read(json, len, &stats);
 	atomic_store(&producer->connected, stats.brokers_up > 0);
+	atomic_store(&producer->asked, true);
 	atomic_store(&producer->leaderless, stats.leaderless);
 	note_topic(producer, stats.missing > 0);
 	return 0; /* librdkafka frees json */
@@ -346,6 +348,7 @@ warm_up(struct producer *producer, struct producer_client *client)
 	rd_kafka_metadata_destroy(metadata);
 	producer->warm = client;
 	atomic_store(&producer->connected, true);
+	atomic_store(&producer->asked, true);
 }
 
 static void
@@ -441,6 +444,12 @@ bool
 producer_is_connected(const struct producer *producer)
 {
 	return atomic_load(&producer->connected);
+}
+
+bool
+producer_was_asked(const struct producer *producer)
+{
+	return atomic_load(&producer->asked);
 }
 
 const char *

@@ -67,6 +67,9 @@ bool producer_is_ready(struct producer *producer);
 /* A broker has answered since the last time all were down.  For health. */
 bool producer_is_connected(const struct producer *producer);
 
+/* Until then nobody knows whether one would: the first second. */
+bool producer_was_asked(const struct producer *producer);
+
 /* The topic while Kafka says that it does not exist, else NULL. */
 const char *producer_missing_topic(const struct producer *producer);
 

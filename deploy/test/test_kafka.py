@@ -291,3 +291,15 @@ def send_copies(service, event):
     wait_for(lambda: service.query(
         "SELECT sum(next_offset) FROM consumer_offset WHERE group_id = %s",
         service.group)[0][0] == n_messages, what="the copies consumed")
+
+
+def test_a_start_is_no_outage(service):
+    """Until Kafka has been asked its state is UNKNOWN, which is not DOWN."""
+    api, seen = service.api(), []
+
+    def kafka_is_up():
+        reply = service.admin(api, "GET", "/actuator/health")
+        seen.append(reply.status)
+        return reply.json["components"]["kafka"]["status"] == "UP"
+    wait_for(kafka_is_up)
+    assert set(seen) == {200}
