@@ -90,16 +90,19 @@ rebuild_if_deserted(struct upkeep *upkeep, int64_t coupon_id, struct error *err)
 	return ask_rebuild(upkeep, coupon_id, REBUILD_FENCED, err);
 }
 
-static int
-count_rows(
-	struct upkeep *upkeep, const struct coupon *coupon, struct error *err)
+/* It only makes queries cheaper: where it fails, the event is tended still. */
+static void
+count_rows(struct upkeep *upkeep, const struct coupon *coupon)
 {
 	const struct store_call call = { upkeep->config.loader->pg,
 		clock_now_ns() + STEP_TIMEOUT_NS };
+	struct error err;
 
 	if (coupon->issued - coupon->counted_to <= UNCOUNTED_MAX)
-		return 0;
-	return event_store_count(&call, coupon, err);
+		return;
+	if (event_store_count(&call, coupon, &err) != 0)
+		LOG_WARN("rows of an event not counted ahead",
+			LOG_INT("coupon", coupon->id), LOG_ERR(&err));
 }
 
 static int
@@ -108,11 +111,11 @@ tend_event(
 {
 	int64_t deadline_ns = clock_now_ns() + STEP_TIMEOUT_NS;
 	struct event_figures figures;
-	int rc = count_rows(upkeep, coupon, err);
 
-	if (rc != 0 || coupon_is_past(coupon, clock_wall_ms()))
-		return rc;
-	rc = event_figures_read(
+	count_rows(upkeep, coupon);
+	if (coupon_is_past(coupon, clock_wall_ms()))
+		return 0;
+	int rc = event_figures_read(
 		upkeep->config.loader, coupon->id, deadline_ns, &figures, err);
 	if (rc != 0)
 		return rc;
