@@ -103,6 +103,17 @@ int redis_callf(struct redis_conn *conn, int64_t deadline_ns,
 	struct redisReply **ret_reply, struct error *err, const char *format,
 	...) NODISCARD; /* format as redisCommand's */
 
+/*
+ * The two halves of redis_call(), for several commands in one round trip: append one,
+ * which sends nothing yet and fails only for want of memory; await the next
+ * reply, as redis_call() does.  As many of these as of those, also after a
+ * failure, or the connection is destroyed.
+ */
+int redis_send(struct redis_conn *conn, const struct redis_args *args,
+	struct error *err) NODISCARD;
+int redis_receive(struct redis_conn *conn, int64_t deadline_ns,
+	struct redisReply **ret_reply, struct error *err) NODISCARD;
+
 /* EVALSHA, and EVAL when Redis has forgotten the script. */
 struct redis_script_call {
 	const struct redis_script *script;

@@ -59,10 +59,4 @@ int redis_conn_setup(struct redis_conn *conn, const struct redis_setup *setup,
 	int64_t deadline_ns, struct redis_facts *ret,
 	struct error *err) NODISCARD;
 
-/* The two halves of redis_call(): append a command, await the next reply. */
-int redis_send(struct redis_conn *conn, const struct redis_args *args,
-	struct error *err) NODISCARD;
-int redis_receive(struct redis_conn *conn, int64_t deadline_ns,
-	struct redisReply **ret_reply, struct error *err) NODISCARD;
-
 #endif

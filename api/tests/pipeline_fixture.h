@@ -14,6 +14,7 @@
 #include "common/metrics.h"
 #include "common/pool_admin.h"
 #include "common/redis.h"
+#include "common/tests/counted.h"
 #include "common/tests/fake_redis.h"
 #include "common/tests/unit.h"
 
@@ -130,22 +131,10 @@ snapshot(struct fixture *f)
 	return s;
 }
 
-/* The sum of a counter over its tags. */
 static inline double
 counted(struct fixture *f, const char *name)
 {
-	size_t len;
-	char *text = metrics_prometheus(f->metrics, false, NULL, &len);
-	double sum = 0;
-
-	for (const char *line = text; line != NULL; line = strchr(line, '\n')) {
-		line += *line == '\n';
-		if (strncmp(line, name, strlen(name)) == 0 &&
-			strchr(" {", line[strlen(name)]) != NULL)
-			sum += strtod(line + strcspn(line, " "), NULL);
-	}
-	free(text);
-	return sum;
+	return metrics_counted(f->metrics, name);
 }
 
 /* max-active 4, max-pipeline 64, and times that a busy machine keeps. */
