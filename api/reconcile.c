@@ -2,8 +2,8 @@
 /*
  * DESIGN
  *
- * Every PASS_EVERY_NS the api that gets the lock goes over the events that
- * have not ended long ago.  Counting is cheap: the numbers given out less the
+ * Every few seconds the api that gets the lock goes over the events that have
+ * not ended long ago.  Counting is cheap: the numbers given out less the
  * rows are what is on its way, and that must be in the outbox or in Kafka.
  * Only when more is missing than that, or now and then, is the event compared
  * as a whole (api/audit_look.h), and what is found must be found again at a
@@ -47,7 +47,7 @@
 #include <stdatomic.h>
 #include <sys/param.h>
 
-#define PASS_EVERY_NS (5 * NS_PER_S)
+#define PASS_EVERY_MAX_NS (5 * NS_PER_S)
 #define SECOND_LOOK_NS (1 * NS_PER_S)
 #define REBUILD_EVERY_NS (60 * NS_PER_S)
 #define STEP_TIMEOUT_NS (5 * NS_PER_S)
@@ -419,13 +419,19 @@ pass(struct reconcile *reconcile)
 			LOG_ERR(&err));
 }
 
+static int64_t
+pass_every_ns(struct reconcile *reconcile)
+{
+	return MIN(PASS_EVERY_MAX_NS, atomic_load(&reconcile->full_every_ns));
+}
+
 static void *
 reconcile_main(void *arg)
 {
 	struct reconcile *reconcile = arg;
 
 	thread_set_name("reconcile");
-	while (wait_for(reconcile, PASS_EVERY_NS))
+	while (wait_for(reconcile, pass_every_ns(reconcile)))
 		pass(reconcile);
 	return NULL;
 }
@@ -477,5 +483,5 @@ void
 reconcile_status(struct reconcile *reconcile, struct reconcile_status *ret)
 {
 	reconcile_report_read(&reconcile->report, ret);
-	ret->interval_ns = PASS_EVERY_NS;
+	ret->interval_ns = pass_every_ns(reconcile);
 }

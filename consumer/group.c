@@ -32,7 +32,7 @@
  */
 #define JOIN_GRACE_NS (500 * NS_PER_MS)
 #define COMMIT_TIMEOUT_MS 2000
-#define FREE_TIMEOUT_NS (5 * NS_PER_S)
+#define FREE_TIMEOUT_NS (2 * NS_PER_S)
 #define WATCH_INTERVAL_NS NS_PER_S
 
 struct group {

@@ -28,7 +28,7 @@ test:
 test-all:
 	@deploy/local/setup $(test_purposes)
 	@deploy/test/cluster/install static
-	@deploy/test/run
+	@TEST_WORKERS=0 deploy/test/run
 
 # A campaign of faults under load; the same SEED, the same schedule.
 FAULTS ?= 50

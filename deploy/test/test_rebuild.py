@@ -137,7 +137,7 @@ def test_older_numbers_are_fenced_before_their_rebuild_begins(make_service):
     answers = Load([api.port], event, range(1, 31), keys=True).join()
     service.settle(event)
     service.query("INSERT INTO event_rebuild VALUES (%s, 'somebody',"
-                  " now() + interval '12 s') ON CONFLICT (coupon_id) DO UPDATE"
+                  " now() + interval '8 s') ON CONFLICT (coupon_id) DO UPDATE"
                   " SET holder = 'somebody', expires_at = excluded.expires_at",
                   event)
     service.redis.hset(f"{{c:{event}}}:event", "next", 21)

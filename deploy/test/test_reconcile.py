@@ -23,7 +23,7 @@ def settled_event(service, api):
 @pytest.fixture
 def running(service):
     """(service, api, event)"""
-    api = service.api(reconcile__interval="2s")
+    api = service.api(reconcile__interval="1s")
     service.consumer()
     return service, api, settled_event(service, api)
 
@@ -65,7 +65,7 @@ def test_a_row_that_users_lacks_comes_back_by_a_rebuild(running):
 
 def test_one_api_compares_and_the_gauge_says_what_it_found(running):
     service, api, event = running
-    other = service.api(reconcile__interval="2s")
+    other = service.api(reconcile__interval="1s")
     service.query("INSERT INTO issue_rejection (coupon_id, user_id, request_id,"
                   " seq, reason) SELECT coupon_id, user_id, request_id, seq,"
                   " 'DUPLICATE' FROM user_coupon WHERE coupon_id = %s"
@@ -80,7 +80,7 @@ def test_one_api_compares_and_the_gauge_says_what_it_found(running):
 
 
 def test_nothing_is_restored_or_rebuilt_while_requests_are_on_their_way(service):
-    api = service.api()
+    api = service.api(reconcile__interval="1s")
     service.consumer()
     event = service.event(api, 100000)
     wait_for(lambda: service.redis.hget(f"{{c:{event}}}:event", "fenced") == "0")

@@ -70,16 +70,20 @@ def messages(port, topic):
                          "auto.offset.reset": "earliest"})
     try:
         partitions = consumer.list_topics(topic, 20).topics[topic].partitions
-        ends = {p: consumer.get_watermark_offsets(
-            TopicPartition(topic, p), 20)[1] for p in partitions}
-        consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
-        found, left = Counter(), {p for p, end in ends.items() if end > 0}
-        while left:
-            for message in consumer.consume(1000, 10):
+        marks = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), 20)
+                 for p in partitions}
+        consumer.assign([TopicPartition(topic, p, low)
+                         for p, (low, _) in marks.items()])
+        found, ends = Counter(), {p: end for p, (_, end) in marks.items()}
+        left = sum(end - low for low, end in marks.values())
+        while left > 0:
+            # No more than there are: it would wait for them.
+            for message in consumer.consume(min(left, 1000), 10):
                 if message.error():
                     raise RuntimeError(message.error().str())
-                if message.offset() + 1 >= ends[message.partition()]:
-                    left.discard(message.partition())
+                if message.offset() >= ends[message.partition()]:
+                    continue
+                left -= 1
                 body = json.loads(message.value())
                 found[body["couponId"], body["userId"], body["requestId"]] += 1
         return found, ends
