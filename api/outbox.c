@@ -199,8 +199,8 @@ remove_from_shard(struct outbox *outbox, struct pool *pool,
 			left(outbox, &removals[i], &err);
 		return;
 	}
-	enum pool_return how = exchange(
-		outbox, entry->resource, removals, n, deadline_ns);
+	enum pool_return how =
+		exchange(outbox, entry->resource, removals, n, deadline_ns);
 
 	pool_release(pool, &entry, how);
 }
@@ -226,7 +226,6 @@ outbox_remove(void *arg, struct producer_record *const *records, size_t n)
 		for (end = start + 1; end < n; end++)
 			if (pool_of(outbox, &removals[end]) != pool)
 				break;
-		remove_from_shard(
-			outbox, pool, &removals[start], end - start);
+		remove_from_shard(outbox, pool, &removals[start], end - start);
 	}
 }

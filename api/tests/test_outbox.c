@@ -95,8 +95,8 @@ fixture_fini(struct fixture *f)
 	for (int i = 0; i < N_RECORDS; i++)
 		free(f->records[i]);
 	outbox_free(f->outbox);
-	assert_true(redis_shards_drain(
-		f->shards, clock_now_ns() + 5 * NS_PER_S));
+	assert_true(
+		redis_shards_drain(f->shards, clock_now_ns() + 5 * NS_PER_S));
 	redis_shards_free(f->shards);
 	metrics_free(f->metrics);
 	redis_server_stop(&f->server);
@@ -108,7 +108,7 @@ expect_counts(struct fixture *f, int removed, int left)
 	assert_true(metrics_counted(f->metrics,
 			    "coupon_outbox_removed_total") == removed);
 	assert_true(metrics_counted(f->metrics, "coupon_outbox_left_total") ==
-		left);
+		    left);
 }
 
 static void
@@ -118,8 +118,7 @@ the_entries_of_many_events_leave_together(void **state)
 
 	(void)state;
 	fixture_start(&f);
-	assert_int_equal(
-		ask(&f, "ZADD {c:1}:pending 1 not:acknowledged:7"), 1);
+	assert_int_equal(ask(&f, "ZADD {c:1}:pending 1 not:acknowledged:7"), 1);
 	outbox_remove(f.outbox, f.records, N_RECORDS);
 	assert_int_equal(ask(&f, "KEYS *"), 1);
 	assert_int_equal(ask(&f, "ZCARD {c:1}:pending"), 1);
