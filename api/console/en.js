@@ -74,7 +74,8 @@ export default {
   left: "{n} of {total} left", stale: "Redis not asked",
   timeToIssueOf: "p50 {p50}, p99 {p99}", noEvents: "There is no event yet.",
   boardMissing: "The events cannot be read now: PostgreSQL does not answer, or is in demand.",
-  SCHEDULED: "Scheduled", SOLD_OUT: "Sold out", FENCED: "Rebuilding",
+  event_SCHEDULED: "Scheduled", event_OPEN: "Open", event_SOLD_OUT: "Sold out",
+  event_CLOSED: "Closed", event_FENCED: "Rebuilding",
 
   // levers
   unlock: "Unlock levers …", lock: "Lock levers", token: "Admin token",

@@ -25,7 +25,7 @@ function makeRow(item) {
 
 function updateRow(row, item) {
   const cells = Object.fromEntries([...row.querySelectorAll("[data-cell]")].map((c) => [c.dataset.cell, c]));
-  const badge = h("span", { class: "badge", "data-state": item.state }, t(item.state));
+  const badge = h("span", { class: "badge", "data-state": item.state }, t(`event_${item.state}`));
   const took = item.timeToIssue;
   row.item = item;
   text(row.firstElementChild, `${item.id} · ${item.name}`);
