@@ -63,6 +63,33 @@ def test_a_new_figure_is_no_change(tmp_path):
     assert run.stdout.splitlines()[-1].endswith("| new |") and run.returncode == 0, run
 
 
+def test_what_was_not_measured_is_told_and_not_judged(tmp_path):
+    """Neither what is missing nor what is left of an older commit."""
+    before = result(gone=("", "less", [1.0]), cpu=("", "less", [1.0]))
+    after = result(cpu=("", "less", [9.0]))
+    after["figures"][0]["commit"] = "old"
+    run = compare(tmp_path, before, after)
+    assert run.stdout.splitlines()[-2:] == [
+        "| cpu |  |  |  | not measured, only at old |",
+        "| gone | 1.00 (1.00 .. 1.00) |  |  | not measured |"]
+    assert run.returncode == 0, run
+
+
+@pytest.mark.parametrize("name, goal, better", [
+    ("accepted requests/s", "", "more"), ("rows/s of one consumer", "", "more"),
+    ("share", ">= 0.5", "more"), ("CPU per request", "", "less")])
+def test_which_direction_is_good(name, goal, better):
+    assert report.Figure(name, "x", goal, [1.0]).better == better
+
+
+def test_no_committed_figure_has_the_wrong_direction():
+    kept = json.loads((ROOT / "loadtest/bench/results.json").read_text())
+    for record in kept["figures"]:
+        figure = report.Figure(record["name"], record["unit"], record["goal"],
+                               record["samples"])
+        assert record["better"] == figure.better, record["name"]
+
+
 def test_a_table_says_what_is_of_another_commit(tmp_path):
     def measured(commit, name):
         origin = {"commit": commit, "date": "today", "rounds": 1,

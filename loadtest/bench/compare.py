@@ -2,7 +2,8 @@
 """compare - two results of the benchmark, and what changed beyond the spread.
 
 A change counts when the samples of the two do not overlap.  Exit status 1
-when something became worse, or misses a goal that it met.
+when something became worse, or misses a goal that it met.  What the later
+result holds of an earlier commit, or does not hold, is not judged.
 """
 
 import argparse
@@ -52,13 +53,19 @@ def rows(before, after):
     old = {record["name"]: figure_of(record) for record in before["figures"]}
     for record in after["figures"]:
         new = figure_of(record)
-        if new.name not in old:
+        was = old.pop(new.name, None)
+        of = record.get("commit", after["commit"])
+        if of != after["commit"]:
+            yield new.name, "", "", "", f"not measured, only at {of}"
+            continue
+        if was is None:
             yield new.name, "-", spread(new), "", "new"
             continue
-        was = old[new.name]
         change = (new.median / was.median - 1) * 100 if was.median else 0.0
         yield (new.name, spread(was), spread(new), f"{change:+.0f} %",
                verdict(was, new))
+    for name, was in old.items():
+        yield name, spread(was), "", "", "not measured"
 
 
 def main():

@@ -5,11 +5,12 @@ threads.  Each round runs through all sizes; a figure is over the smallest."""
 import os
 
 import load
-from bench import PATIENT, PLENTY, endless_event, new_event, settle, wait_for
-from report import Figure, around, cpu_us, rate, shares, times
+from bench import MANY, PATIENT, PLENTY, endless_event, new_event, settle, wait_for
+from report import Figure, around, cpu_us, shares, sustained, times
 
 USERS = (10_000, int(os.environ.get("ISSUED", 1_000_000)))
 EVENTS = 1000
+IDLE_S = 6  # the reconciler looks every 5 s
 BACKLOG = 30_000
 
 
@@ -28,9 +29,9 @@ def _grown(runs, what, names=("server", "redis")):
                 f"{around(runs[first], cpu_us(name), ' us')}"))
         figures.append(Figure(
             f"{what(size)} over {what(first)}: accepted requests/s", "x", "",
-            [a.rate / b.rate for a, b in pairs],
-            f"{around(runs[size], rate)}/s over {around(runs[first], rate)}/s; "
-            f"cores: {shares(runs[size])}", better="more"))
+            [a.sustained / b.sustained for a, b in pairs],
+            f"{around(runs[size], sustained)}/s over "
+            f"{around(runs[first], sustained)}/s; cores: {shares(runs[size])}"))
     return figures
 
 
@@ -42,11 +43,17 @@ def threads(bench):
         for _ in range(bench.rounds):
             for n, api in apis.items():
                 runs[n].append(bench.issue(service, api, 64))
-    return _grown(runs, lambda n: f"{n} http thread{'s'[:n - 1]}", ("server",))
+    return _grown(runs, lambda n: f"{n} http thread{'s'[:n - 1]}")
 
 
 def events(bench):
-    """1 and 1,000 live events."""
+    """1 and 1,000 events that are issued from, and what 1,000 live ones cost
+    while nothing happens."""
+    yield from _busy_events(bench)
+    yield from _idle_events(bench)
+
+
+def _busy_events(bench):
     runs = {1: [], EVENTS: []}
     with bench.service() as service:
         api = service.api(**PLENTY)
@@ -58,34 +65,54 @@ def events(bench):
         for _ in range(bench.rounds):
             for n, into in runs.items():
                 into.append(bench.issue_more(service, api, 64, first, events=n))
-    return _grown(runs, lambda n: f"{n:,} live event{'s'[:n - 1]}")
+    return _grown(runs, lambda n: f"{n:,} event{'s'[:n - 1]}")
+
+
+def _idle_events(bench):
+    """What upkeep and reconciler do for events that are open."""
+    cores = {}
+    with bench.service() as service:
+        api = service.api(**PLENTY)
+        service.consumer()
+        pids = {**bench.processes(api), "postgres": bench.stack.pid("postgres")}
+        for n in (1, EVENTS):
+            while new_event(service, api, MANY) < n:
+                pass
+            for _ in range(bench.rounds):
+                used = load.cores_over(pids, IDLE_S)
+                for name, share in used.items():
+                    cores.setdefault((name, n), []).append(share)
+    return [Figure(
+        f"{EVENTS:,} live events, nothing issued: CPU of "
+        f"{'api' if name == 'server' else name}", "cores", "", cores[name, EVENTS],
+        f"with one event {around(cores[name, 1], float)}") for name in pids]
 
 
 def issued(bench):
-    """10,000 and 1,000,000 users of an event who have a coupon already."""
-    runs = {n: [] for n in USERS}
-    memory = []
+    """Users of an event who have a coupon already: 10,000 (and 100,000 at the
+    end of the run) and 1,000,000, or ISSUED."""
+    runs, memory = {n: [] for n in USERS}, {n: [] for n in USERS}
     with bench.service() as service:
         api = service.api(**PLENTY)
-        empty = service.redis.info("memory")["used_memory"]
-        fresh = [endless_event(service, api) for _ in range(bench.rounds)]
-        full = endless_event(service, api)
-        _issue_to(service, api, full, USERS[1])
-        users = service.redis.hlen(f"{{c:{full}}}:users")
-        memory.append((service.redis.info("memory")["used_memory"] - empty) / users)
-        for few in fresh:
-            _issue_to(service, api, few, USERS[0])
-            runs[USERS[0]].append(bench.issue_more(service, api, 64, few))
-            runs[USERS[1]].append(bench.issue_more(service, api, 64, full))
+        for _ in range(bench.rounds):
+            for n in USERS:
+                event = endless_event(service, api)
+                memory[n].append(_issue_to(service, api, event, n))
+                runs[n].append(bench.issue_more(service, api, 64, event))
     return [*_grown(runs, lambda n: f"{n:,} users in the hash"),
-            Figure("Redis memory per user who has a coupon", "bytes", "", memory,
-                   f"{users:,} users, all of them in Kafka")]
+            *(Figure(f"Redis memory per user of {n:,} who have a coupon", "bytes", "",
+                     memory[n], "the whole server's, all of them in Kafka")
+              for n in USERS)]
 
 
 def _issue_to(service, api, event, users):
+    """Issue to so many; Redis's memory for each."""
+    before = service.redis.info("memory")["used_memory_dataset"]
     while service.redis.hlen(f"{{c:{event}}}:users") < users:
         load.wrk(api.port, event, 64, 4, limit=users // 2)
     settle(service, event)
+    return (service.redis.info("memory")["used_memory_dataset"] - before) / \
+        service.redis.hlen(f"{{c:{event}}}:users")
 
 
 def partitions(bench):
@@ -107,7 +134,7 @@ def partitions(bench):
         f"{n} partitions over 1: rows/s of one consumer", "x", "",
         [a / b for a, b in zip(rows[n], rows[1])],
         f"{around(rows[n], float)} over {around(rows[1], float)} rows/s; "
-        f"a backlog of {BACKLOG:,} or more", better="more") for n in (3, 12)]
+        f"a backlog of {BACKLOG:,} or more") for n in (3, 12)]
     return [*_grown(runs, lambda n: f"{n} partition{'s'[:n - 1]}",
                     ("server", "redis", "kafka")), *consumer]
 

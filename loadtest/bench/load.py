@@ -8,6 +8,7 @@ import resource
 import selectors
 import socket
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,8 @@ _runs = itertools.count(1)
 
 @dataclass
 class Run:
-    """One run of wrk; cpu: seconds used by each process watched."""
+    """One run of wrk; cpu: seconds used by each process watched, from the
+    first request until rest_s after the last, when nothing is left to do."""
 
     requests: int
     seconds: float
@@ -28,10 +30,19 @@ class Run:
     broken: int
     not_2xx: int
     cpu: dict = field(default_factory=dict)
+    rest_s: float = 0
 
     @property
     def rate(self):
         return self.requests / self.seconds
+
+    @property
+    def sustained(self):
+        """Requests/s of which nothing piles up behind the answers."""
+        return self.requests / (self.seconds + self.rest_s)
+
+    def cores(self, name):
+        return self.cpu[name] / (self.seconds + self.rest_s)
 
     def cpu_us(self, name):
         """CPU per request."""
@@ -42,6 +53,21 @@ def cpu_seconds(pid):
     """User and system time of all threads of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def cores_over(pids, seconds):
+    """What each of {name: pid} uses of a core, its children included."""
+    before = {name: _family_seconds(pid) for name, pid in pids.items()}
+    begin = time.monotonic()
+    time.sleep(seconds)  # the length of the look
+    took = time.monotonic() - begin
+    return {name: (_family_seconds(pid) - before[name]) / took
+            for name, pid in pids.items()}
+
+
+def _family_seconds(pid):
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return cpu_seconds(pid) + sum(cpu_seconds(child) for child in children)
 
 
 def rss_mb(pid):
@@ -90,7 +116,9 @@ def watched(processes, settle, *arguments, **options):
 def _watched(processes, settle, words):
     before = {name: cpu_seconds(pid) for name, pid in processes.items()}
     run = _run(words)
+    ended = time.monotonic()
     settle()
+    run.rest_s = time.monotonic() - ended
     for name, pid in processes.items():
         run.cpu[name] = cpu_seconds(pid) - before[name]
     return run

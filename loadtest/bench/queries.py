@@ -38,7 +38,7 @@ def _figures(name, runs, constant):
         Figure(f"query {name}: requests/s over constant reply", "x", "",
                [a.rate / b.rate for a, b in pairs],
                f"{around(runs, rate)}/s over {around(constant, rate)}/s; "
-               f"cores: {shares(runs)}", better="more"),
+               f"cores: {shares(runs)}"),
         Figure(f"query {name}: CPU per request over constant reply", "x", "",
                [a.cpu_us("server") / b.cpu_us("server") for a, b in pairs],
                f"{around(runs, cpu_us('server'), ' us')} over "

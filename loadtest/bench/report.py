@@ -6,6 +6,7 @@ import json
 import operator
 import os
 import platform
+import re
 import statistics
 import subprocess
 from dataclasses import dataclass, field
@@ -18,18 +19,18 @@ _GOALS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt}
 @dataclass
 class Figure:
     """samples: one per round; goal: "<= 2.5", or "" to report only; better:
-    which direction is the good one."""
+    "more" or "less", by default as goal or name have it."""
 
     name: str
     unit: str
     goal: str
     samples: list = field(default_factory=list)
     note: str = ""
-    better: str = "less"
+    better: str = ""
 
     def __post_init__(self):
-        if self.goal.startswith(">"):
-            self.better = "more"
+        rises = self.goal.startswith(">") or re.search(r"(requests|rows)/s", self.name)
+        self.better = self.better or ("more" if rises else "less")
 
     @property
     def median(self):
@@ -71,6 +72,10 @@ def rate(run):
     return run.rate
 
 
+def sustained(run):
+    return run.sustained
+
+
 def p99_ms(run):
     return run.p99_ms
 
@@ -93,7 +98,7 @@ def shares(runs):
     """Which process had how much of a core: the evidence for a limit."""
     return ", ".join(
         f"{'api' if name == 'server' else name} "
-        f"{around(runs, lambda run, name=name: run.cpu[name] / run.seconds)}"
+        f"{around(runs, lambda run, name=name: run.cores(name))}"
         for name in runs[0].cpu)
 
 
