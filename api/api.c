@@ -126,6 +126,7 @@ start_backends(
 {
 	api->shards = redis_shards_new(
 		settings, scripts, SCRIPTS_COUNT, api->metrics);
+	redis_shards_doubt(api->shards);
 	pipelines_configure(settings);
 	int rc = pg_pools_new(
 		settings, "coupon-api", api->metrics, &api->pg, err);

@@ -61,6 +61,7 @@ struct api {
 	_Atomic(struct http_server *) server; /* NULL until it is started */
 	struct http_server *management;       /* NULL: same port */
 	_Atomic bool draining;
+	_Atomic bool was_trusted; /* Redis, once: from then on it is ready */
 };
 
 /*

@@ -113,6 +113,13 @@ readiness(void *arg, json_t *details)
 			json_string("the schema is being applied"));
 		return HEALTH_OUT_OF_SERVICE;
 	}
+	if (!atomic_load(&api->was_trusted) &&
+		redis_shard_is_in_doubt(api->shards, 0, clock_now_ns())) {
+		(void)json_object_set_new(details, "reason",
+			json_string("what Redis holds is being checked"));
+		return HEALTH_OUT_OF_SERVICE;
+	}
+	atomic_store(&api->was_trusted, true);
 	return HEALTH_UP;
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/restart_check.h"
 
+#include "api/coupon.h"
 #include "api/event_loader.h"
+#include "api/event_store.h"
 #include "api/rebuild.h"
 #include "api/rebuild_redis.h"
 #include "api/rebuild_store.h"
@@ -99,33 +101,59 @@ fence(const struct restart_check *check, int64_t coupon_id, int64_t epoch,
 	return rebuild_redis_fence(&call, epoch, &fenced, err);
 }
 
+struct known {
+	int64_t highest; /* number of this event that was given out */
+	int64_t total;   /* as PostgreSQL has it: Redis's may be old, too */
+};
+
+/* Also after an error: what is known without PostgreSQL. */
+static int
+read_known(const struct restart_check *check, const struct suspect *suspect,
+	struct known *ret, struct error *err)
+{
+	const struct store_call call = { check->loader->pg,
+		check->deadline_ns };
+	int64_t seen = check->seen_highest(check->arg, suspect->coupon_id);
+	struct coupon coupon;
+	int64_t in_database = 0;
+
+	*ret = (struct known){ MAX(seen, suspect->in_kafka), 0 };
+	int rc = event_store_get_latest(
+		&call, suspect->coupon_id, &coupon, err);
+	if (rc == 0)
+		rc = rebuild_store_highest(
+			&call, suspect->coupon_id, &in_database, err);
+	if (rc == -ERROR_NOT_FOUND)
+		return 0; /* it was deleted, and nobody is let in */
+	if (rc != 0)
+		return rc;
+	*ret = (struct known){ MAX(ret->highest, in_database), coupon.total };
+	return 0;
+}
+
 static int
 check_event(const struct restart_check *check, struct suspect *suspect,
 	struct error *err)
 {
 	const int64_t coupon_id = suspect->coupon_id;
-	const struct store_call call = { check->loader->pg,
-		check->deadline_ns };
 	struct event_figures figures;
-	int64_t in_database = 0;
-	int64_t seen = check->seen_highest(check->arg, coupon_id);
-	int rc = rebuild_store_highest(&call, coupon_id, &in_database, err);
+	struct known known;
+	int known_rc = read_known(check, suspect, &known, err);
 
+	/* Redis last: what is accepted meanwhile is above what is known. */
+	int rc = event_figures_read(
+		check->loader, coupon_id, check->deadline_ns, &figures, err);
 	if (rc != 0)
 		return rc;
-	/* Redis last: what is accepted meanwhile is above what is known. */
-	rc = event_figures_read(
-		check->loader, coupon_id, check->deadline_ns, &figures, err);
-	if (rc != 0 || figures.event != EVENT_LIVE)
-		return rc; /* what is missing or fenced is found elsewhere */
-	int64_t known = MAX(MAX(in_database, suspect->in_kafka), seen);
-
+	if (figures.event != EVENT_LIVE)
+		return known_rc; /* missing or fenced: found elsewhere */
 	/* A number above the total is nobody's; it says nothing of Redis. */
-	if (figures.next > MIN(known, figures.total))
-		return 0;
+	if (figures.next >
+		MIN(known.highest, MAX(known.total, figures.total)))
+		return known_rc;
 	LOG_WARN("Redis came back with older numbers",
 		LOG_INT("coupon", coupon_id), LOG_INT("next", figures.next),
-		LOG_INT("known", known));
+		LOG_INT("known", known.highest));
 	rc = fence(check, coupon_id, figures.epoch + 1, err);
 	if (rc != 0)
 		return rc;
@@ -137,16 +165,42 @@ check_event(const struct restart_check *check, struct suspect *suspect,
 	return 0;
 }
 
+/* All of them, whatever one comes to; the first error. */
+static int
+check_events(const struct restart_check *check, struct suspects *suspects,
+	struct error *err)
+{
+	struct error later;
+	int first = 0;
+
+	for (size_t i = 0; i < suspects->n; i++) {
+		if (suspects->items[i].rebuilding)
+			continue;
+		int rc = check_event(check, &suspects->items[i],
+			first == 0 ? err : &later);
+		if (first == 0)
+			first = rc;
+	}
+	return first;
+}
+
+/*
+ * Twice: Kafka may be away for longer than the gate stays closed, and what
+ * PostgreSQL or this process know must be fenced by then.  After Kafka has
+ * been read PostgreSQL is asked again, which has what was consumed meanwhile.
+ */
 static int
 check_all(const struct restart_check *check, struct suspects *suspects,
 	struct error *err)
 {
+	int rc = check_events(check, suspects, err);
+
+	if (rc == 0)
+		rc = read_kafka(check, suspects, err);
+	if (rc == 0)
+		rc = check_events(check, suspects, err);
 	const int64_t until_ns =
 		MIN(check->deadline_ns, clock_now_ns() + REBUILD_TIMEOUT_NS);
-	int rc = read_kafka(check, suspects, err);
-
-	for (size_t i = 0; rc == 0 && i < suspects->n; i++)
-		rc = check_event(check, &suspects->items[i], err);
 	for (size_t i = 0; rc == 0 && i < suspects->n; i++)
 		if (suspects->items[i].rebuilding)
 			(void)rebuild_await(check->loader->rebuild,

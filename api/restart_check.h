@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * restart_check - has a Redis that was restarted come back with numbers that
- * were given out already?
+ * restart_check - does a Redis that was restarted, or that this process meets
+ * for the first time, hold numbers that were given out already?
  *
  * An event's next number must be above everything known: PostgreSQL's rows,
  * what Kafka holds unconsumed, and the answers this api has seen.  An event

@@ -22,6 +22,8 @@
 
 /* A restarted Redis is closed to requests until it has been looked at. */
 #define TICK_NS (200 * NS_PER_MS)
+/* A new process gives out nothing before: then, the look does not wait. */
+#define FIRST_TICK_NS (10 * NS_PER_MS)
 #define LOOK_EVERY_NS (1 * NS_PER_S)
 #define PUBLISH_EVERY_NS (5 * NS_PER_S)
 #define STEP_TIMEOUT_NS (5 * NS_PER_S)
@@ -48,6 +50,7 @@ struct upkeep {
 	int64_t next_publish_ns;
 	int64_t next_look_ns;
 	int64_t next_check_ns; /* after one that failed */
+	bool checked;          /* every shard, once */
 	uint64_t *generations; /* of each shard's server, when last checked */
 };
 
@@ -240,14 +243,18 @@ check_restarts(struct upkeep *upkeep)
 {
 	struct redis_shards *shards = upkeep->config.loader->shards;
 
+	upkeep->checked = true;
 	for (size_t i = 0; i < redis_shards_count(shards); i++) {
 		struct redis_server_info info;
 		struct error err;
 
 		redis_server_info(shards, i, &info);
-		if (!info.connected_once ||
-			info.generation == upkeep->generations[i])
+		if (info.generation == upkeep->generations[i])
 			continue;
+		if (!info.connected_once) {
+			upkeep->checked = false;
+			continue;
+		}
 		if (check_shard(upkeep, redis_shards_pool_at(shards, i),
 			    &err) == 0) {
 			upkeep->check_error[0] = '\0';
@@ -323,7 +330,8 @@ pass(struct upkeep *upkeep)
 static bool
 wait_for_tick(struct upkeep *upkeep)
 {
-	int64_t deadline_ns = clock_now_ns() + TICK_NS;
+	int64_t deadline_ns = clock_now_ns() +
+			      (upkeep->checked ? TICK_NS : FIRST_TICK_NS);
 	bool in_time = true;
 
 	mutex_lock(&upkeep->lock);

@@ -74,6 +74,9 @@ void redis_server_info(struct redis_shards *shards, size_t shard,
  * doubt until somebody has looked and trusts this generation of it, or for a
  * few seconds, so that the one who looks cannot keep it closed.  Any thread.
  */
+/* For who gives out numbers by what Redis holds: the first server it meets is
+ * in doubt as a restarted one is.  Right after redis_shards_new(). */
+void redis_shards_doubt(struct redis_shards *shards);
 bool redis_shard_is_in_doubt(
 	const struct redis_shards *shards, size_t shard, int64_t now_ns);
 void redis_shard_trust(

@@ -54,6 +54,7 @@ struct redis_shards {
 	_Atomic int64_t in_doubt_until_ns; /* written with lock */
 	struct mutex lock;
 	struct shards_locked { /* only through locked() */
+		bool doubts_first;
 		struct redis_server_info info;
 	} locked_;
 };
@@ -90,12 +91,14 @@ learn_facts(struct redis_shards *shards, const struct redis_facts *facts)
 	struct redis_server_info *info = &locked(shards)->info;
 	const struct redis_server_info before = *info;
 
-	if (before.connected_once &&
-		strcmp(before.run_id, facts->run_id) != 0) {
-		info->generation++;
+	bool restarted = before.connected_once &&
+			 strcmp(before.run_id, facts->run_id) != 0;
+	bool met = !before.connected_once && locked(shards)->doubts_first;
+
+	info->generation += restarted;
+	if (restarted || met)
 		atomic_store(
 			&shards->in_doubt_until_ns, clock_now_ns() + DOUBT_NS);
-	}
 	info->connected_once = true;
 	memcpy(info->version, facts->version, sizeof(info->version));
 	memcpy(info->run_id, facts->run_id, sizeof(info->run_id));
@@ -326,6 +329,17 @@ redis_server_info(struct redis_shards *shards, size_t shard,
 	assert(shard < redis_shards_count(shards));
 	mutex_lock(&shards->lock);
 	*ret = locked(shards)->info;
+	mutex_unlock(&shards->lock);
+}
+
+void
+redis_shards_doubt(struct redis_shards *shards)
+{
+	mutex_lock(&shards->lock);
+	locked(shards)->doubts_first = true;
+	if (locked(shards)->info.connected_once) /* it was quick */
+		atomic_store(
+			&shards->in_doubt_until_ns, clock_now_ns() + DOUBT_NS);
 	mutex_unlock(&shards->lock);
 }
 

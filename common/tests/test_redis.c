@@ -267,6 +267,29 @@ a_restart_of_the_server_is_a_new_generation(void **state)
 	fixture_fini(&f);
 }
 
+/* An older Redis may have been started together with this process. */
+static void
+the_first_server_is_in_doubt_for_who_wants_it(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_start(&f, server.port, NULL);
+	must_call(&f, "PING");
+	assert_false(redis_shard_is_in_doubt(f.shards, 0, clock_now_ns()));
+	redis_shards_doubt(f.shards); /* after it was met */
+	assert_true(redis_shard_is_in_doubt(f.shards, 0, clock_now_ns()));
+	fixture_fini(&f);
+
+	fixture_start(&f, server.port, NULL);
+	redis_shards_doubt(f.shards);
+	must_call(&f, "PING");
+	assert_true(redis_shard_is_in_doubt(f.shards, 0, clock_now_ns()));
+	redis_shard_trust(f.shards, 0, 0);
+	assert_false(redis_shard_is_in_doubt(f.shards, 0, clock_now_ns()));
+	fixture_fini(&f);
+}
+
 static void
 the_password_is_sent_and_a_wrong_one_is_said_so(void **state)
 {
@@ -342,6 +365,7 @@ main(void)
 		cmocka_unit_test(
 			a_server_that_could_forget_or_evict_is_noticed),
 		cmocka_unit_test(a_restart_of_the_server_is_a_new_generation),
+		cmocka_unit_test(the_first_server_is_in_doubt_for_who_wants_it),
 		cmocka_unit_test(
 			the_password_is_sent_and_a_wrong_one_is_said_so),
 		cmocka_unit_test(a_mute_server_costs_no_more_than_the_deadline),

@@ -5,6 +5,7 @@ Numbers and users are never given twice, whatever Redis lost; at the end rows,
 free numbers and the total add up.
 """
 
+import os
 import signal
 
 from service import wait_for
@@ -148,3 +149,79 @@ def test_older_numbers_are_fenced_before_their_rebuild_begins(make_service):
     assert {a.status for a in answers} == {202}
     service.settle(event)
     service.check(event, 100, answers)  # nobody was given a number twice
+
+
+def age(service, event, answers, next_, **fields):
+    """Redis as it was when the event's next number was `next_`."""
+    service.redis.hset(f"{{c:{event}}}:event", mapping={"next": next_, **fields})
+    for answer in answers:
+        if answer.body["seq"] >= next_:
+            service.redis.hdel(f"{{c:{event}}}:users", answer.user)
+
+
+def test_an_api_that_starts_with_an_older_redis_gives_no_number_twice(make_service):
+    """All stopped, an old snapshot put back, all started: no new run id."""
+    service = make_service()
+    api = service.api()
+    service.consumer()
+    event = service.event(api, 100)
+    answers = Load([api.port], event, range(1, 31), keys=True).join()
+    service.settle(event)
+    api.stop()
+    age(service, event, answers, 21)
+    api = service.api(ready=False)
+    wait_for(lambda: "api started" in api.tail(), what="its port")
+    answers += Load([api.port], event, range(31, 41), keys=True).join()
+    assert {a.status for a in answers} == {202}
+    service.settle(event)
+    service.check(event, 100, answers)
+    assert rebuilds(api, "restarted") == 1
+
+
+def test_a_redis_from_before_more_stock_was_added(make_service):
+    """Sold out, as far as it knows: its total is as old as its numbers."""
+    service = make_service()
+    api = service.api()
+    service.consumer()
+    event = service.event(api, 30)
+    answers = Load([api.port], event, range(1, 31), keys=True).join()
+    service.settle(event)
+    version = service.redis.hget(f"{{c:{event}}}:event", "version")
+    assert service.admin(api, "PUT", f"/api/coupons/{event}/total",
+                         {"total": 60}).status == 200
+    answers += Load([api.port], event, range(31, 51), keys=True).join()
+    service.settle(event)
+    age(service, event, answers, 31, total=30, version=version)
+    service.stack.stop("redis")
+    service.stack.start("redis")
+    wait_for(lambda: rebuilds(api, "restarted") == 1, what="the rebuild")
+    answers += Load([api.port], event, range(51, 61), keys=True).join()
+    assert {a.status for a in answers} == {202}
+    service.settle(event)
+    service.check(event, 60, answers)
+
+
+def test_an_older_redis_is_fenced_although_kafka_is_away(make_service):
+    """What PostgreSQL has rows of is not given out while Kafka is waited for."""
+    service = make_service()
+    api = service.api()
+    service.consumer()
+    event = service.event(api, 100)
+    answers = Load([api.port], event, range(1, 31), keys=True).join()
+    service.settle(event)
+    api.stop()  # what it has seen would be known as well
+    api = service.api()
+    broker = service.stack.pid("kafka")
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        age(service, event, answers, 21)
+        service.stack.stop("redis")
+        service.stack.start("redis")
+        wait_for(lambda: service.redis.hget(f"{{c:{event}}}:event", "fenced")
+                 != "0", 3, "the fence, before the gate opens")
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    answers += Load([api.port], event, range(31, 41), keys=True).join()
+    assert {a.status for a in answers} == {202}
+    service.settle(event)
+    service.check(event, 100, answers)
