@@ -18,7 +18,8 @@ incident: loadtest-programs
 	@deploy/local/setup monitoring
 	@/usr/bin/python3 -B loadtest/scenarios/incident.py
 
+# Another deployment has servers of its own.
 loadtest-programs:
-	@deploy/local/setup build run test loadtest \
+	@deploy/local/setup build $(if $(URL),,run test) loadtest \
 	  $$(command -v go >/dev/null || echo go)
 	@+$(MAKE) --no-print-directory all build/release/bench/openload

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
 """The pieces of make loadtest and make incident, in seconds."""
 
+import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,7 +32,7 @@ from watch import Watch  # noqa: E402
 K6 = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coupon"
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def openload():
     subprocess.run(["make", "-s", *VARIABLES, "build/release/bench/openload"],
                    cwd=ROOT, check=True, stdin=subprocess.DEVNULL)
@@ -84,6 +87,7 @@ def load(answer, tmp_path, profile, **options):
         server.close()
 
 
+@pytest.mark.usefixtures("openload")
 def test_openload_keeps_to_the_profile(tmp_path):
     server, run = load(lambda n: (202, "{}"), tmp_path,
                        [(0, 0), (0.5, 200), (1, 200)], users=100, connections=8)
@@ -95,6 +99,7 @@ def test_openload_keeps_to_the_profile(tmp_path):
     assert all(r.due <= r.sent <= r.done for r in run.records)
 
 
+@pytest.mark.usefixtures("openload")
 def test_openload_names_every_kind_of_answer(tmp_path):
     answers = {1: (409, '{"code":"SOLD_OUT"}'), 2: (503, '{"code":"SERVICE_UNAVAILABLE"}'),
                3: (0, "")}
@@ -106,6 +111,7 @@ def test_openload_names_every_kind_of_answer(tmp_path):
     assert "SERVICE" in run.first[503, "SERVICE_UNAVAILABLE"]
 
 
+@pytest.mark.usefixtures("openload")
 def test_openload_does_not_wait_for_answers(tmp_path):
     """A stall of the server delays no request, and is in their latency."""
     stalled = threading.Event()
@@ -225,6 +231,7 @@ def test_k6_takes_the_script(name):
     assert shown["thresholds"]["errors"]
 
 
+@pytest.mark.usefixtures("openload")
 def test_a_run_against_a_real_api(service, stack, tmp_path):
     api = service.api()
     service.consumer()
@@ -243,3 +250,39 @@ def test_a_run_against_a_real_api(service, stack, tmp_path):
     assert figures["pool"]["max"] == 50
     assert deployment.settings()["redis.pool.max-active"] == "50"
     assert deployment.verify() is None
+
+
+# ---- the command ----
+
+def command():
+    """loadtest/scenarios/__main__.py, not as __main__."""
+    spec = importlib.util.spec_from_file_location(
+        "loadtest_command", ROOT / "loadtest/scenarios/__main__.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("names, url, said", [
+    (["stampede"], "https://there", "plain HTTP"),
+    (["stampede"], "http://there/coupons", "plain HTTP"),
+    (["partitions"], "http://there", "PostgreSQL"),
+    (["spike"], "there:8080", "URL=http://HOST"),
+    (["stampede"], "http://there:8080/", None),
+    (["spike", "soak"], "https://there/coupons", None)])
+def test_what_cannot_be_done_to_a_url_is_refused(names, url, said):
+    if not said:
+        command().check(names, url)
+        return
+    with pytest.raises(SystemExit, match=said):
+        command().check(names, url)
+
+
+@pytest.mark.parametrize("url, servers", [([], True), (["URL=http://there"], False)])
+def test_another_deployment_needs_no_servers_here(url, servers):
+    planned = subprocess.run(
+        ["make", "-n", "loadtest-programs", "MAKE=true", *url], cwd=ROOT, check=True,
+        capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+    purposes = re.search(r"setup (.*)", planned)[1].split()
+    assert {"build", "loadtest"} <= set(purposes)
+    assert ("run" in purposes) is ("test" in purposes) is servers

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.parse
 
 from remote import Refused
 from scenarios import run
@@ -27,6 +28,18 @@ def arguments():
     return parser.parse_args()
 
 
+def check(names, url):
+    """What cannot be done to a URL is said before anything is done."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        sys.exit(f"loadtest: URL=http://HOST or https://HOST, not {url}")
+    if "partitions" in names:
+        sys.exit("loadtest: partitions slows its own PostgreSQL; not with URL")
+    if "stampede" in names and (parts.scheme == "https" or parts.path.strip("/")):
+        sys.exit("loadtest: stampede's generator speaks plain HTTP, to a host and a "
+                 f"port; not with {url}")
+
+
 def remote(url):
     if not os.environ.get("ADMIN_TOKEN") and not os.environ.get("EVENT"):
         sys.exit("loadtest: ADMIN_TOKEN=... to create an event there, or EVENT=... of "
@@ -37,8 +50,6 @@ def remote(url):
 
 def run_one(scenario, url):
     if url:
-        if scenario.name == "partitions":
-            sys.exit("loadtest: partitions slows its own PostgreSQL; not with URL")
         return run(scenario, remote(url))
     if scenario.private:
         with private_stack() as target:
@@ -51,19 +62,23 @@ def run_one(scenario, url):
 
 def main():
     args = arguments()
+    names = args.scenario or DEFAULT
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    if any(SCENARIOS[name].k6 for name in args.scenario or DEFAULT):
+    if args.url:
+        check(names, args.url)
+    if any(SCENARIOS[name].k6 for name in names):
         # Before anything is started: it may take minutes.
         if subprocess.run([LOCAL / "install-go-tool", "k6"], check=False,
                           stdout=subprocess.DEVNULL).returncode:
             sys.exit(1)
     results = []
     try:
-        for name in args.scenario or DEFAULT:
+        for name in names:
             results.append(run_one(SCENARIOS[name], args.url))
     except (OSError, Refused, TimeoutError, RuntimeError) as error:
         sys.exit(f"loadtest: {error}")
     sys.exit(not all(results))
 
 
-main()
+if __name__ == "__main__":
+    main()
