@@ -26,6 +26,7 @@ import queueing  # noqa: E402
 import remote  # noqa: E402
 import target  # noqa: E402
 import verdict  # noqa: E402
+import watch as watching  # noqa: E402
 from table import SCENARIOS  # noqa: E402
 from watch import Watch  # noqa: E402
 
@@ -286,3 +287,96 @@ def test_another_deployment_needs_no_servers_here(url, servers):
     purposes = re.search(r"setup (.*)", planned)[1].split()
     assert {"build", "loadtest"} <= set(purposes)
     assert ("run" in purposes) is ("test" in purposes) is servers
+
+
+# ---- the server's figures ----
+
+def deployment_with(monkeypatch, *answers):
+    """A target whose api tells these series, one after the other."""
+    told = list(answers)
+    monkeypatch.setattr(watching, "series", lambda _: dict(told.pop(0)))
+    return SimpleNamespace(metrics_url="http://there", consumer_url=None, token=None,
+                           pids=dict)
+
+
+def watched(deployment):
+    """The figures without the thread's samples."""
+    watch = Watch(deployment)
+    watch._run = lambda: None
+    watch._thread = threading.Thread(target=watch._run)
+    with watch:
+        pass
+    return watch, watch.figures()
+
+
+REQUESTS = 'http_server_requests_seconds_count{uri="/api/user-coupons/issue-async"}'
+CPU = "process_cpu_seconds_total"
+
+
+def test_counters_that_fell_count_from_zero(monkeypatch):
+    watch, figures = watched(deployment_with(
+        monkeypatch, {REQUESTS: 1000, CPU: 50}, {REQUESTS: 400, CPU: 0.04}))
+    assert figures["requests"] == 400
+    assert figures["api_cpu_us_per_request"] == 100
+    assert [(row.name, row.ok) for row in watch.rows()] == [("figures of the api", None)]
+    assert "restarted" in watch.rows()[0].value
+
+
+@pytest.mark.parametrize("start, requests", [(9, 400), (1, 390)])
+def test_whether_a_process_is_another_one_its_start_says(monkeypatch, start, requests):
+    """Another's counters may have outgrown the first one's, or a series be gone."""
+    name = "process_start_time_seconds"
+    watch, figures = watched(deployment_with(
+        monkeypatch, {REQUESTS: 10, CPU: 1, "lost_total": 5, name: 1},
+        {REQUESTS: 400, CPU: 2, name: start}))
+    assert figures["requests"] == requests
+    assert bool(watch.rows()) is (start != 1)
+
+
+@pytest.mark.parametrize("answers", [({}, {}), ({REQUESTS: 1}, {}), ({}, {REQUESTS: 1})])
+def test_figures_that_are_not_there_are_said_to_be(monkeypatch, answers):
+    watch, figures = watched(deployment_with(monkeypatch, *answers))
+    assert "requests" not in figures
+    assert [row.ok for row in watch.rows()] == [None]
+    assert "http://there" in watch.rows()[0].value
+
+
+def test_nothing_is_said_of_figures_that_are_whole(monkeypatch):
+    watch, figures = watched(deployment_with(
+        monkeypatch, {REQUESTS: 1, CPU: 1}, {REQUESTS: 5, CPU: 2}))
+    assert figures["requests"] == 4 and not watch.rows()
+
+
+def test_memory_elsewhere_is_what_the_daemons_say(monkeypatch):
+    watch = Watch(deployment_with(
+        monkeypatch, *({"process_resident_memory_bytes": mb * 2**20} for mb in (20, 60, 30))))
+    for now in (0, 1, 5, 10):
+        watch._sample_rss(now)
+    assert watch.rss == [(0, {"api": 20}), (5, {"api": 60}), (10, {"api": 30})]
+    assert watch.peak_rss == {"api": 60}
+
+
+def test_peaks_here_are_those_between_the_samples_too(monkeypatch):
+    watch = Watch(SimpleNamespace(metrics_url=None, consumer_url=None, token=None,
+                                  pids=lambda: {"api": 1, "consumer": 2}))
+    told = iter([20, 15, 90, 15, 21, 15])
+    monkeypatch.setattr(watching, "rss_mb", lambda _: next(told))
+    for now in (0, 1, 5):
+        watch._sample_rss(now)
+    assert [by["api"] for _, by in watch.rss] == [20, 21]
+    assert watch.peak_rss == {"api": 90, "consumer": 15}
+
+
+def test_shares_of_a_core_are_of_the_time_to_rest(monkeypatch):
+    """The CPU after the load is in them, so that time is, too."""
+    watch = Watch(SimpleNamespace(metrics_url=None, consumer_url=None, token=None,
+                                  pids=lambda: {"api": os.getpid()}))
+    watch.begin, watch.seconds = 100, 10
+    watch._before, watch._cpu, watch._stalled = {}, {"api": 0}, 0
+    monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=lambda: 140))
+    monkeypatch.setattr(watching, "cpu_s", lambda _: 20)
+    monkeypatch.setattr(watching, "cpu_stalled_s", lambda: 30)
+    figures = watch.figures()
+    assert figures["cores"] == {"api": 0.5}
+    assert (figures["seconds"], figures["seconds_to_rest"]) == (10, 40)
+    assert figures["cpu_stalled_share"] == 0.75

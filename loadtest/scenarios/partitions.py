@@ -60,6 +60,7 @@ class Rows:
                                f"{len(busy) / 2} s only: too short to measure")
         return (busy[-1][1] - busy[0][1]) / (busy[-1][0] - busy[0][0])
 
+
 def run(scenario, target, event, stem):
     log = stem.with_suffix(".csv")
     proxy = Proxy(target.spare_port, {"postgres": target.postgres_port},
@@ -80,7 +81,9 @@ def run(scenario, target, event, stem):
     finally:
         proxy.close()
     log.unlink()
-    return _result(scenario, stem, arrivals, rows, figures)
+    generator, found, verdicts = _result(scenario, stem, arrivals, rows, figures)
+    return generator, found, verdicts + watch.rows()
+
 
 def _load(target, event, log):
     process = generators.start_openload(
@@ -88,6 +91,7 @@ def _load(target, event, log):
     time.sleep(GROW_AT)
     print(f"  topic grown to {target.grow_topic(2)} partitions", flush=True)
     return generators.finish_openload(process, log)
+
 
 def _result(scenario, stem, arrivals, rows, figures):
     one, three = rows.rate(1), rows.rate(3)

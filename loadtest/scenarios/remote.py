@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 
 _SERIES = re.compile(r"^([a-z_0-9:]+(?:\{.*\})?) (\S+)", re.M)
+_START = "process_start_time_seconds"
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _proxied = urllib.request.build_opener()
 
@@ -50,6 +51,14 @@ def total(values, name, part=""):
     """The sum of a family's series whose labels contain `part`."""
     return sum(value for series_name, value in values.items()
                if series_name.partition("{")[0] == name and part in series_name)
+
+
+def is_restarted(before, after):
+    """Whether the process is another one, whose counters began at 0."""
+    if _START in before and _START in after:
+        return before[_START] != after[_START]
+    return any(after.get(name, 0) < value for name, value in before.items()
+               if name.partition("{")[0].endswith(("_total", "_count", "_bucket")))
 
 
 def increase(before, after, name, part=""):

@@ -61,7 +61,7 @@ def _with_k6(scenario, target, event, stem):
     target.settle(event)
     figures = watch.figures()
     figures["rss_mb_over_time"] = watch.rss[::max(len(watch.rss) // 60, 1)]
-    return generator, figures, verdict.k6_rows(generator["summary"])
+    return generator, figures, verdict.k6_rows(generator["summary"]) + watch.rows()
 
 
 def _soak(scenario, target, event, stem):
@@ -98,7 +98,8 @@ def _stampede(scenario, target, event, stem):
     figures["last_row_after_last_accept_s"] = round(behind, 3)
     draw.page(stem.with_suffix(".html"), scenario.what,
               draw.timeline({"stampede": (arrivals.records, watch.samples)}))
-    return arrivals.summary(), figures, _stampede_rows(arrivals, behind)
+    return (arrivals.summary(), figures,
+            _stampede_rows(arrivals, behind) + watch.rows())
 
 
 def _stampede_rows(arrivals, behind):
