@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The pieces of make loadtest and make incident, in seconds."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -21,13 +22,15 @@ sys.path.append(str(ROOT / "loadtest/scenarios"))
 
 # pylint: disable=wrong-import-position
 import compare  # noqa: E402
+import event as run_event  # noqa: E402
 import generators  # noqa: E402
 import queueing  # noqa: E402
 import remote  # noqa: E402
+import scenarios  # noqa: E402
 import target  # noqa: E402
 import verdict  # noqa: E402
 import watch as watching  # noqa: E402
-from table import SCENARIOS  # noqa: E402
+from table import DEFAULT, SCENARIOS  # noqa: E402
 from watch import Watch  # noqa: E402
 
 K6 = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coupon"
@@ -211,6 +214,11 @@ def test_reference_results_can_be_compared(path):
     assert compare.figures(known)
 
 
+def test_results_that_were_not_verified_say_so_beside_others():
+    lines = compare.table(result(outcome="passed, not verified", commit=None), result())
+    assert "passed, not verified" in lines and "A: -" in lines
+
+
 def test_quantiles_of_what_was_counted_in_between():
     before = remote.parse_series(
         't_bucket{le="0.1"} 10\nt_bucket{le="0.2"} 10\nt_bucket{le="+Inf"} 10\n')
@@ -233,24 +241,169 @@ def test_k6_takes_the_script(name):
 
 
 @pytest.mark.usefixtures("openload")
-def test_a_run_against_a_real_api(service, stack, tmp_path):
+def test_runs_against_a_real_api(service, stack, tmp_path):
+    """Two with one event, as with EVENT: the second finds no coupon for some."""
     api = service.api()
     service.consumer()
     url = f"http://127.0.0.1:{api.port}"
     deployment = target.Target(url, stack.admin_token(), url)
-    event = deployment.new_event("test", 100)
-    log = tmp_path / "log.csv"
-    with Watch(deployment) as watch:
-        run = generators.finish_openload(generators.start_openload(
-            deployment, event, [(0, 200), (1, 200)], log, connections=10), log)
-    assert run.outcomes() == {(202, ""): 100, (409, "SOLD_OUT"): 100}
-    assert deployment.settle(event)["issued"] == 100
+    coupon = deployment.new_event("test", 100)
+    for expected in ({(202, ""): 60}, {(202, ""): 40, (409, "SOLD_OUT"): 20}):
+        event = run_event.Event(deployment, coupon)
+        log = tmp_path / "log.csv"
+        with Watch(deployment) as watch:
+            run = generators.finish_openload(generators.start_openload(
+                deployment, event.id, [(0, 60), (1, 60)], log, connections=10,
+                first_user=event.first_user), log)
+        assert run.outcomes() == expected
+        event.settle()
+        assert not failed(event.rows(expected[202, ""], 0))
     figures = watch.figures()
-    assert figures["requests"] == 200
-    assert figures["issue"]["ACCEPTED"] == 100
+    assert figures["requests"] == 60
+    assert figures["issue"]["ACCEPTED"] == 40
     assert figures["pool"]["max"] == 50
+    assert watch.rss[0][1]["api"] > 1 and not watch.rows()
     assert deployment.settings()["redis.pool.max-active"] == "50"
     assert deployment.verify() is None
+
+
+def failed(rows):
+    return [row.name for row in rows if row.ok is False]
+
+
+class Deployment(target.Target):
+    """One that is known by what it answers."""
+
+    def __init__(self, *bodies):
+        super().__init__("http://127.0.0.1:1")
+        self.bodies = list(bodies)
+
+    def new_event(self, name, stock):
+        return 7
+
+    def event(self, event):
+        """The bodies in turn, the last one for ever."""
+        body = self.bodies.pop(0) if len(self.bodies) > 1 else self.bodies[0]
+        if isinstance(body, Exception):
+            raise body
+        return body
+
+    def commit(self):
+        return "abc"
+
+
+def body(issued=0, pending=0, remaining=100):
+    return {"issued": issued, "pending": pending, "remaining": remaining}
+
+
+@pytest.mark.parametrize("failure", [
+    remote.Refused("503"), OSError("no answer"), json.JSONDecodeError("a page", "", 0)])
+def test_an_event_is_at_rest_later_than_a_failure(failure):
+    deployment = Deployment(failure, body(pending=1), failure, body(issued=3))
+    assert deployment.settle(7)["issued"] == 3
+
+
+def test_who_waits_in_vain_is_told_the_last_failure():
+    with pytest.raises(TimeoutError, match="at rest.*no answer"):
+        Deployment(OSError("no answer")).settle(7, timeout=0)
+
+
+@pytest.mark.parametrize("issued, errors, ok", [
+    (503, 0, True), (503, 1, True), (504, 1, True), (502, 0, False), (504, 0, False)])
+def test_what_an_event_had_before_does_not_count(issued, errors, ok):
+    event = run_event.Event(Deployment(body(issued=500), body(issued=issued)), 7)
+    event.settle()
+    assert [row.ok for row in event.rows(3, errors)] == [True, ok]
+
+
+def test_runs_on_one_event_have_users_of_their_own():
+    firsts = {run_event.Event(Deployment(body()), 7).first_user for _ in range(5)}
+    assert len(firsts) == 5
+
+
+def shape(scenario, deployment, event, stem):
+    """Of a run in which three were accepted."""
+    stem.with_suffix(".html").write_text("<body></body>")
+    event.settle()
+    return ({"name": "k6", "cpu_s": 1, "seconds": 10, "accepted": 3, "errors": 0,
+             "shares": {"accepted": 1.0}}, {}, [verdict.equals("errors", 0, 0)])
+
+
+@pytest.fixture
+def run_baseline(monkeypatch, tmp_path):
+    """Runs `baseline` against a Deployment; (whether it held, the result)."""
+    monkeypatch.setattr(verdict, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(run_event, "REST_S", 0)
+    monkeypatch.setitem(scenarios.RUNS, "baseline", shape)
+
+    def run(deployment):
+        held = scenarios.run(SCENARIOS["baseline"], deployment)
+        return held, json.loads(next(verdict.RESULTS.glob("*.json")).read_text())
+    return run
+
+
+@pytest.mark.parametrize("code, ends", [(0, True), (99, True), (1, False)])
+def test_k6_is_told_whose_coupons_to_ask_for(monkeypatch, tmp_path, code, ends):
+    told = {}
+
+    def run(_, env=None, **__):
+        told.update(env or {})
+        if env:
+            Path(env["SUMMARY"]).write_text(json.dumps({
+                "state": {"testRunDurationMs": 1000}, "metrics": {
+                    "errors": {"values": {"passes": 0}},
+                    "outcome_accepted": {"values": {"passes": 3, "rate": 1}}}}))
+        return SimpleNamespace(returncode=code, stdout="k6\n")
+    monkeypatch.setattr(generators.subprocess, "run", run)
+    event = SimpleNamespace(id=7, first_user=4711)
+    with contextlib.nullcontext() if ends else pytest.raises(RuntimeError):
+        assert generators.k6("spike", Deployment(body()), event, tmp_path / "a")[
+            "accepted"] == 3
+    assert (told["EVENT"], told["FIRST_USER"]) == ("7", "4711")
+
+
+@pytest.mark.parametrize("violations, outcome", [
+    (None, "passed, not verified"), (0, "passed"), (1, "FAILED")])
+def test_a_run_that_nobody_verified_says_so(
+        monkeypatch, run_baseline, capsys, violations, outcome):
+    found = None if violations is None else {"violations": violations, "text": ""}
+    monkeypatch.setattr(Deployment, "verify", lambda _: found)
+    held, written = run_baseline(Deployment(body(), body(issued=3)))
+    assert held is written["passed"] is (violations != 1)
+    assert written["outcome"] == outcome
+    assert capsys.readouterr().out.splitlines()[-2] == f"baseline: {outcome}"
+
+
+@pytest.mark.parametrize("then", [
+    body(issued=2, pending=1), remote.Refused("503"), OSError("no answer")])
+def test_an_event_that_does_not_come_to_rest_is_a_verdict(
+        monkeypatch, run_baseline, capsys, then):
+    verified = []
+    monkeypatch.setattr(Deployment, "verify", lambda _: verified.append(1))
+    held, written = run_baseline(Deployment(body(), then))
+    assert not held and verified
+    assert [row["name"] for row in written["verdict"] if row["ok"] is False] == [
+        "event at rest"]
+    assert "FAIL" in capsys.readouterr().out
+
+
+def test_a_result_names_what_was_measured_not_where_from(run_baseline):
+    _, written = run_baseline(Deployment(body(), body(issued=3)))
+    assert (written["commit"], written["machine"]) == ("abc", None)
+    assert written["generator"]["commit"] and written["generator"]["machine"]["cores"]
+
+
+@pytest.mark.parametrize("answer, commit", [
+    ({"git": {"commit": {"id": "abc"}}}, "abc"), ({"build": {}}, None),
+    (remote.Refused("404"), None), (OSError("no answer"), None)])
+def test_a_deployment_says_what_it_was_built_of(monkeypatch, answer, commit):
+    def fetch(url, **_):
+        assert url == "http://there:81/actuator/info"
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+    monkeypatch.setattr(target, "fetch_json", fetch)
+    assert target.Target("http://there", None, "http://there:81").commit() == commit
 
 
 # ---- the command ----
@@ -262,6 +415,31 @@ def command():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.parametrize("fails, status", [
+    (None, 0), (False, 1), (RuntimeError("k6 ended with 1"), 1),
+    (remote.Refused("503"), 1), (TimeoutError("not within 30 s"), 1)])
+def test_the_exit_status_tells_and_later_scenarios_still_run(
+        monkeypatch, fails, status):
+    module, ran = command(), []
+
+    def run_one(scenario, url):
+        ran.append(scenario.name)
+        if scenario.name != "spike" or fails is None:
+            return True
+        if isinstance(fails, Exception):
+            raise fails
+        return fails
+    monkeypatch.setattr(module, "run_one", run_one)
+    monkeypatch.setattr(module.subprocess, "run",
+                        lambda *_, **__: SimpleNamespace(returncode=0))
+    monkeypatch.setattr(module.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["loadtest"])
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert int(ended.value.code) == status
+    assert ran == DEFAULT
 
 
 @pytest.mark.parametrize("names, url, said", [

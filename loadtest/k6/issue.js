@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // issue.js - for k6: the scenarios with a think time, and the soak.
 //
-//	k6 run -e SCENARIO=spike -e URL=http://... -e EVENT=1 -e SUMMARY=FILE issue.js
+//	k6 run -e SCENARIO=spike -e URL=http://... -e EVENT=1 -e FIRST_USER=1
+//		-e SUMMARY=FILE issue.js
 //
 // A user of a VU thinks for a second between requests, so N VUs make about N
 // requests/s while answers are fast, and fewer when they are not (the closed
@@ -93,7 +94,7 @@ function outcome(response) {
 }
 
 function user(n) {
-  return 1 + (n % 20 === 19 ? n - 10 : n);
+  return Number(__ENV.FIRST_USER || 1) + (n % 20 === 19 ? n - 10 : n);
 }
 
 export default function () {

@@ -36,9 +36,9 @@ def figures(result):
 def table(a, b):
     """Markdown; the change is B's over A."""
     left, right = figures(a), figures(b)
-    rows = [("", f"A: {a['commit']}", f"B: {b['commit']}", "change"),
+    rows = [("", f"A: {a['commit'] or '-'}", f"B: {b['commit'] or '-'}", "change"),
             ("scenario", a["scenario"], b["scenario"], ""),
-            ("verdict", _verdict(a), _verdict(b), "")]
+            ("verdict", _outcome(a), _outcome(b), "")]
     rows += [(name, _number(left.get(name)), _number(right.get(name)),
               _change(left.get(name), right.get(name)))
              for name in dict.fromkeys([*left, *right])]
@@ -50,8 +50,9 @@ def table(a, b):
     return "\n".join(lines)
 
 
-def _verdict(result):
-    return "passed" if result["passed"] else "FAILED"
+def _outcome(result):
+    """Results of before the outcome had words were verified."""
+    return result.get("outcome") or ("passed" if result["passed"] else "FAILED")
 
 
 def _number(value):

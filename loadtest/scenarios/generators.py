@@ -36,7 +36,8 @@ def k6(scenario, target, event, stem):
         K6_WEB_DASHBOARD="true", K6_WEB_DASHBOARD_PORT="-1",
         K6_WEB_DASHBOARD_PERIOD=seconds,
         K6_WEB_DASHBOARD_EXPORT=str(stem.with_suffix(".html")),
-        SCENARIO=scenario, URL=target.url, EVENT=str(event), SUMMARY=str(summary))
+        SCENARIO=scenario, URL=target.url, EVENT=str(event.id),
+        FIRST_USER=str(event.first_user), SUMMARY=str(summary))
     before = children_cpu_s()
     # k6 answers 99 when a threshold failed: the verdict says so.
     log = stem.with_suffix(".log")

@@ -74,7 +74,7 @@ def run(scenario, target, event, stem):
             arrivals = _load(target, event, log)
         rows.close()
         target.set({"consumer.batch-size": 500}, "consumer")
-        target.settle(event)
+        event.settle()
         figures = watch.figures()
         # Back to the database itself, as coupon-verify will see it.
         target.start("consumer")
@@ -87,7 +87,8 @@ def run(scenario, target, event, stem):
 
 def _load(target, event, log):
     process = generators.start_openload(
-        target, event, [(0, RATE), (SECONDS, RATE)], log)
+        target, event.id, [(0, RATE), (SECONDS, RATE)], log,
+        first_user=event.first_user)
     time.sleep(GROW_AT)
     print(f"  topic grown to {target.grow_topic(2)} partitions", flush=True)
     return generators.finish_openload(process, log)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """One HTTP request to a deployment, and what Prometheus would read there."""
 
+import http.client
 import json
 import re
 import urllib.error
@@ -29,6 +30,8 @@ def fetch(url, method="GET", body=None, token=None, timeout=10):
             return reply.read().decode()
     except urllib.error.HTTPError as error:
         raise Refused(f"{method} {url}: {error.code} {error.read().decode()}") from error
+    except http.client.HTTPException as error:
+        raise OSError(f"{method} {url}: {error!r}") from error
 
 
 def fetch_json(*arguments, **options):

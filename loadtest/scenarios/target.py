@@ -23,20 +23,28 @@ DIRECTORY = Path(os.environ.get("LOADTEST_DIR") or ROOT / "build/loadtest")
 # Behind our own directory.
 sys.path += [str(ROOT / "deploy/test"), str(ROOT / "loadtest/bench")]
 
-import stack  # noqa: E402  pylint: disable=wrong-import-position
+# pylint: disable=wrong-import-position
+import report  # noqa: E402
+import stack  # noqa: E402
+
 OFF = {"ratelimiter.coupon-issue.enabled": False}
 ON = {"ratelimiter.coupon-issue.enabled": True,
       "ratelimiter.coupon-issue.limit-for-period": 500}
 
 
 def wait_for(condition, timeout, what):
-    """The first true value of condition()."""
+    """The first true value of condition(); one that fails is not true yet."""
     end = time.monotonic() + timeout
-    while not (value := condition()):
+    while True:
+        failure = ""
+        try:
+            if value := condition():
+                return value
+        except (OSError, Refused, ValueError) as error:
+            failure = f" ({error})"
         if time.monotonic() > end:
-            raise TimeoutError(f"not within {timeout} s: {what}")
+            raise TimeoutError(f"not within {timeout} s: {what}{failure}")
         time.sleep(0.05)
-    return value
 
 
 class Target:
@@ -73,6 +81,19 @@ class Target:
             body = self.event(event)
             return body if body["pending"] == 0 else None
         return wait_for(at_rest, timeout, f"event {event} at rest")
+
+    def commit(self):
+        """That it was built of, None where it is not to be had."""
+        try:
+            info = fetch_json(f"{self.metrics_url or self.url}/actuator/info",
+                              token=self.token)
+            return info["git"]["commit"]["id"]
+        except (OSError, Refused, ValueError, KeyError):
+            return None
+
+    def machine(self):
+        """Of the servers; None: another one than this."""
+        return None
 
     def pids(self):
         return {}
@@ -123,6 +144,12 @@ class Stack(Target):
             sys.exit(started.stdout + started.stderr)
         self.token = (self.dir / "admin-token").read_text().strip()
 
+    def commit(self):
+        return report.commit()
+
+    def machine(self):
+        return report.machine()
+
     def _file(self, daemon):
         return self.dir / f"{daemon}.yaml"
 
@@ -164,7 +191,7 @@ class Stack(Target):
                 [ROOT / "build/release/bin/coupon-topic", "--bootstrap-server",
                  f"127.0.0.1:{self.kafka_port}", "--topic",
                  "coupon-issue-requests", *arguments], check=True, text=True,
-                capture_output=True).stdout
+                capture_output=True, timeout=60).stdout
         now = int(topic("--describe").partition("PartitionCount:")[2].split()[0])
         topic("--alter", "--partitions", str(now + n_more))
         return now + n_more
@@ -199,9 +226,12 @@ def _asked(env, *variables):
 
 def _verify(arguments, env):
     """{"violations": n, "text": ...}; at rest all must add up exactly."""
-    result = subprocess.run(
-        [ROOT / "build/release/bin/coupon-verify", *arguments, "--at-rest", "--json"],
-        env=env, text=True, capture_output=True, timeout=300)
+    try:
+        result = subprocess.run(
+            [ROOT / "build/release/bin/coupon-verify", *arguments, "--at-rest", "--json"],
+            env=env, text=True, capture_output=True, timeout=300)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {"violations": None, "text": str(error)}
     if result.returncode not in (0, 1):
         return {"violations": None, "text": result.stderr.strip()}
     report = json.loads(result.stdout)

@@ -12,6 +12,7 @@ from target import ROOT
 import report
 
 RESULTS = ROOT / "loadtest/results"
+VERIFIER = "coupon-verify"
 _UNITS = {"http_req_duration": "ms", "accepted_duration": "ms"}
 _NAMES = {"http_req_duration": "latency", "accepted_duration": "latency, accepted",
           "errors": "errors", "outcome_limited": "refused by the limiter",
@@ -56,12 +57,12 @@ def equals(name, value, wanted):
 
 
 def verifier_row(found):
-    """What coupon-verify had to say."""
+    """What coupon-verify had to say; None: it did not run."""
     if found is None:
-        return Row("coupon-verify", "nothing", "not run: VERIFY_CONFIG is not set", None)
+        return Row(VERIFIER, "nothing", "not run: VERIFY_CONFIG is not set", None)
     if found["violations"] is None:
-        return Row("coupon-verify", "nothing", "could not check", False)
-    return Row("coupon-verify", "nothing", f"{found['violations']} violations",
+        return Row(VERIFIER, "nothing", "could not check", False)
+    return Row(VERIFIER, "nothing", f"{found['violations']} violations",
                not found["violations"])
 
 
@@ -76,17 +77,26 @@ def table(rows):
 
 
 def write(stem, scenario, target, generator, server, rows):
-    """The result file; True when everything held."""
-    passed = all(row.ok is not False for row in rows)
-    text = json.dumps({
+    """The result file; what is in it."""
+    result = {
         "scenario": scenario.name, "what": scenario.what, "time": stem.name[-16:],
-        "passed": passed, "verdict": [asdict(row) for row in rows],
-        "commit": report.commit(), "machine": report.machine(),
-        "generator": generator, "server": server, "config": target.settings(),
-    }, indent=1)
+        "passed": all(row.ok is not False for row in rows), "outcome": _outcome(rows),
+        "verdict": [asdict(row) for row in rows],
+        "commit": target.commit(), "machine": target.machine(),
+        "generator": generator | {"commit": report.commit(),
+                                  "machine": report.machine()},
+        "server": server, "config": target.settings()}
     # Where this tree lies is nobody's business.
-    stem.with_suffix(".json").write_text(text.replace(f"{ROOT}/", "") + "\n")
-    return passed
+    text = json.dumps(result, indent=1).replace(f"{ROOT}/", "")
+    stem.with_suffix(".json").write_text(text + "\n")
+    return result
+
+
+def _outcome(rows):
+    if any(row.ok is False for row in rows):
+        return "FAILED"
+    not_verified = any(row.name == VERIFIER and row.ok is None for row in rows)
+    return "passed, not verified" if not_verified else "passed"
 
 
 def add_to_report(path, text):
