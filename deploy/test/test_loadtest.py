@@ -24,6 +24,7 @@ sys.path.append(str(ROOT / "loadtest/scenarios"))
 import compare  # noqa: E402
 import event as run_event  # noqa: E402
 import generators  # noqa: E402
+import partitions  # noqa: E402
 import queueing  # noqa: E402
 import remote  # noqa: E402
 import scenarios  # noqa: E402
@@ -142,6 +143,11 @@ SUMMARY = {"metrics": {
     "errors": {"values": {"rate": 0.001}, "thresholds": {"rate<0.005": {"ok": True}}},
     "outcome_limited": {"values": {"rate": 0.0},
                         "thresholds": {"rate==0": {"ok": True}}},
+    "requests_per_s": {"values": {"count": 79.99},
+                       "thresholds": {"count>80": {"ok": False}}},
+    "outcome_sold_out": {"values": {"rate": 0.5}, "thresholds": {"rate==0": {"ok": False}}},
+    "outcome_duplicate": {"values": {"rate": 0.0499},
+                          "thresholds": {"rate<0.06": {"ok": True}}},
     "dropped_iterations": {"values": {"count": 3.0},
                            "thresholds": {"count<30": {"ok": True}}},
     "vus": {"values": {"max": 100}}}}
@@ -153,9 +159,12 @@ def test_every_threshold_has_its_line():
         ("latency p95", "< 300 ms", "310.2 ms", False),
         ("errors", "< 0.50%", "0.100%", True),
         ("refused by the limiter", "= 0.00%", "0.000%", True),
+        ("sold out", "= 0.00%", "50.000%", False),
+        ("users who had asked", "< 6.00%", "4.990%", True),
+        ("requests/s at full load", "> 80", "80.0", False),
         ("k6 too late for a request", "< 30", "3.0", True)]
     text = verdict.table([*rows, verdict.verifier_row(None)])
-    assert "310.2 ms" in text and text.count("FAIL") == 1 and text.count("pass") == 3
+    assert "310.2 ms" in text and text.count("FAIL") == 3 and text.count("pass") == 4
 
 
 @pytest.mark.parametrize("page, end", [
@@ -228,6 +237,27 @@ def test_quantiles_of_what_was_counted_in_between():
     assert not remote.quantiles(after, after, "t", 50)
 
 
+# As the issue has them: p95 in ms, share of errors; and how many VUs ask in a second.
+ISSUE = {"baseline": (300, 0.005), "spike": (500, 0.01), "extreme": (1000, 0.05)}
+RATES = {"baseline": 100, "spike": 500, "extreme": 1000, "soak": 300}
+LIMITED = {"baseline": 0, "spike": 0.05, "extreme": 0, "soak": 0.01}
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_thresholds_of_k6_are_the_issues(name):
+    """In the script's text, for where there is no k6."""
+    script = (ROOT / "loadtest/k6/issue.js").read_text()
+    entry = re.search(rf"^  {name}: {{\n(.*?)^  }},$", script, re.M | re.S)[1]
+    found = {key: float(value) for key, value in
+             re.findall(r"^    (p95|errors|limited|rate): ([\d.]+),$", entry, re.M)}
+    expected = {"rate": RATES[name]}
+    if name in ISSUE:
+        expected |= dict(zip(("p95", "errors"), ISSUE[name]))
+    if LIMITED[name]:
+        expected["limited"] = LIMITED[name]
+    assert found == expected
+
+
 @pytest.mark.skipif(not any(K6.glob("k6-*")) and not shutil.which("k6"),
                     reason="k6 is not built: make loadtest does")
 @pytest.mark.parametrize("name", [s.name for s in SCENARIOS.values() if s.k6])
@@ -237,7 +267,18 @@ def test_k6_takes_the_script(name):
         [k6, "inspect", "-e", f"SCENARIO={name}", ROOT / "loadtest/k6/issue.js"],
         check=True, capture_output=True).stdout)
     assert list(shown["scenarios"]) == [name]
-    assert shown["thresholds"]["errors"]
+    expected = {
+        "outcome_limited": f"rate<{LIMITED[name]}" if LIMITED[name] else "rate==0",
+        "outcome_sold_out": "rate==0", "outcome_duplicate": "rate<0.06",
+        "requests_per_s": f"count>{RATES[name] * 0.8:g}"}
+    if name == "soak":
+        expected |= {"errors": "rate==0", "dropped_iterations": "count<30"}
+    else:
+        p95_ms, errors = ISSUE[name]
+        expected |= {"errors": f"rate<{errors:g}", "http_req_duration": f"p(95)<{p95_ms}",
+                     "accepted_duration": f"p(95)<{p95_ms}"}
+    assert {metric: [expression] for metric, expression in expected.items()
+            } == shown["thresholds"]
 
 
 @pytest.mark.usefixtures("openload")
@@ -267,8 +308,41 @@ def test_runs_against_a_real_api(service, stack, tmp_path):
     assert deployment.verify() is None
 
 
+# ---- what a run that goes wrong says ----
+
+def arrivals(*answers):
+    """(latency in ms, status, code) of requests due one after the other."""
+    return generators.Arrivals(
+        [generators.Record(i, i, i + ms / 1e3, status, code)
+         for i, (ms, status, code) in enumerate(answers)], 1.0, 1, 1000.0, {})
+
+
+ACCEPTED, SOLD_OUT = (202, ""), (409, "SOLD_OUT")
+
+
 def failed(rows):
     return [row.name for row in rows if row.ok is False]
+
+
+@pytest.mark.parametrize("answers, behind, wrong", [
+    ([(49, *ACCEPTED)] * 2 + [(1, *SOLD_OUT)] * 20, 1.9, []),
+    ([(51, *ACCEPTED)] * 2 + [(1, *SOLD_OUT)] * 50, 1.9, ["latency, accepted p95"]),
+    ([(1, *ACCEPTED)] * 2 + [(51, *SOLD_OUT)] * 9, 1.9, ["latency p95"]),
+    ([(1, *SOLD_OUT)] * 9, 0, ["accepted"]),
+    ([(1, *ACCEPTED)] * 2 + [(1, 429, "RATE_LIMITED")], 0, ["refused by the limiter"]),
+    ([(1, *ACCEPTED)] * 2 + [(1, 503, "UNAVAILABLE")], 0, ["errors"]),
+    ([(1, *ACCEPTED)] * 2, 2.0, ["last row after last accept"])])
+def test_thresholds_of_the_stampede_are_the_issues(answers, behind, wrong):
+    rows = scenarios._stampede_rows(arrivals(*answers), behind, 2)
+    assert failed(rows) == wrong
+    assert scenarios.RAMP == [(0, 0), (1, 5000), (21, 5000)]
+    assert (scenarios.USERS, SCENARIOS["stampede"].stock) == (50_000, 10_000)
+
+
+@pytest.mark.parametrize("one, three, ok", [
+    (100, 280, True), (100, 279.9, False), (None, 280, False), (100, None, False)])
+def test_thresholds_of_partitions_are_the_issues(one, three, ok):
+    assert partitions.raised_row(one, three).ok is ok
 
 
 class Deployment(target.Target):

@@ -10,27 +10,36 @@
 import http from "k6/http";
 import exec from "k6/execution";
 import { sleep } from "k6";
-import { Rate, Trend } from "k6/metrics";
+import { Counter, Rate, Trend } from "k6/metrics";
 
 const scenario = __ENV.SCENARIO || "baseline";
 const minutes = Number(__ENV.SOAK_MINUTES || 30);
 
+// rate: requests/s in the seconds [from, to) `held`, in which all VUs are there;
+// limited: the share that the limiter may refuse, by default none.  At the peak
+// of the spike, chance lifts some seconds above the limit.
 const table = {
   baseline: {
     shape: { executor: "constant-vus", vus: 100, duration: "1m", gracefulStop: "20s" },
     p95: 300,
     errors: 0.005,
+    rate: 100,
+    held: [0, 60],
   },
   spike: {
     shape: vus(10, ["50s", 500], ["20s", 500], ["50s", 10]),
     p95: 500,
     errors: 0.01,
+    limited: 0.05,
+    rate: 500,
+    held: [50, 70],
   },
   extreme: {
     shape: vus(0, ["30s", 1000], ["60s", 1000], ["10s", 0]),
     p95: 1000,
     errors: 0.05,
-    limited: true,
+    rate: 1000,
+    held: [30, 90],
   },
   soak: {
     shape: {
@@ -42,6 +51,9 @@ const table = {
       gracefulStop: "20s",
     },
     open: true,
+    limited: 0.01,
+    rate: 300,
+    held: [0, minutes * 60],
   },
 }[scenario];
 
@@ -55,18 +67,24 @@ function vus(startVUs, ...stages) {
   };
 }
 
+// Four fifths of the rate: users who think are fewer when answers are slow.
 function thresholds() {
+  const all = {
+    requests_per_s: [`count>${0.8 * table.rate}`],
+    outcome_limited: [table.limited ? `rate<${table.limited}` : "rate==0"],
+    outcome_sold_out: ["rate==0"],
+    outcome_duplicate: ["rate<0.06"], // every 20th asks for the second time
+  };
   if (table.open) {
     // A start late by more than k6 can make up for is not an answer missing.
-    return { errors: ["rate==0"], dropped_iterations: ["count<30"] };
+    return { errors: ["rate==0"], dropped_iterations: ["count<30"], ...all };
   }
-  const all = {
+  return {
     http_req_duration: [`p(95)<${table.p95}`],
     accepted_duration: [`p(95)<${table.p95}`],
     errors: [`rate<${table.errors}`],
+    ...all,
   };
-  if (table.limited) all.outcome_limited = ["rate==0"]; // the limiter is off
-  return all;
 }
 
 export const options = {
@@ -81,6 +99,8 @@ for (const name of ["accepted", "sold_out", "duplicate", "limited", "5xx", "othe
   outcomes[name] = new Rate(`outcome_${name}`);
 }
 const errors = new Rate("errors");
+// Each request adds its part, so that the sum is a rate.
+const requestsPerSecond = new Counter("requests_per_s");
 const acceptedDuration = new Trend("accepted_duration", true);
 const codes = { SOLD_OUT: "sold_out", ALREADY_ISSUED: "duplicate" };
 
@@ -103,12 +123,19 @@ export default function () {
     couponId: Number(__ENV.EVENT),
     userId: user(exec.scenario.iterationInTest),
   });
+  countRate();
   const response = http.post(
     `${__ENV.URL}/api/user-coupons/issue-async`,
     body,
     { headers: { "Content-Type": "application/json" }, timeout: "15s" },
   );
   count(response);
+}
+
+function countRate() {
+  const [from, to] = table.held;
+  const second = (Date.now() - exec.scenario.startTime) / 1000;
+  if (from <= second && second < to) requestsPerSecond.add(1 / (to - from));
 }
 
 // Before the request: VUs that start together do not ask together.

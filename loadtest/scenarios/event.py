@@ -15,6 +15,7 @@ class Event:
     def __init__(self, target, event_id):
         self.id, self._target = event_id, target
         at_first = target.settle(event_id, REST_S)
+        self.left = at_first["remaining"]
         self._issued_before = at_first["issued"]
         self.first_user = random.randrange(1, 10**12)
         self._issued = self._rest = None

@@ -96,18 +96,19 @@ def _stampede(scenario, target, event, stem):
     draw.page(stem.with_suffix(".html"), scenario.what,
               draw.timeline({"stampede": (arrivals.records, watch.samples)}))
     return arrivals.summary(), figures, [
-        *_stampede_rows(arrivals, behind), *watch.rows()]
+        *_stampede_rows(arrivals, behind, min(event.left, USERS)), *watch.rows()]
 
 
-def _stampede_rows(arrivals, behind):
+def _stampede_rows(arrivals, behind, coupons):
     def p95(status=None):
         return generators.percentile(arrivals.ms(status=status), 95)
+    outcomes = arrivals.outcomes()
     return [
         verdict.below("latency p95", p95(), 50, "ms"),
         verdict.below("latency, accepted p95", p95(202), 50, "ms"),
         verdict.equals("errors", arrivals.errors(), 0),
-        verdict.equals("refused by the limiter",
-                       arrivals.outcomes()[429, "RATE_LIMITED"], 0),
+        verdict.equals("refused by the limiter", outcomes[429, "RATE_LIMITED"], 0),
+        verdict.equals("accepted", outcomes[202, ""], coupons),
         verdict.below("last row after last accept", behind, 2, "s", 2)]
 
 

@@ -16,6 +16,8 @@ VERIFIER = "coupon-verify"
 _UNITS = {"http_req_duration": "ms", "accepted_duration": "ms"}
 _NAMES = {"http_req_duration": "latency", "accepted_duration": "latency, accepted",
           "errors": "errors", "outcome_limited": "refused by the limiter",
+          "outcome_sold_out": "sold out", "outcome_duplicate": "users who had asked",
+          "requests_per_s": "requests/s at full load",
           "dropped_iterations": "k6 too late for a request"}
 
 
@@ -30,9 +32,11 @@ class Row:
 
 
 def k6_rows(summary):
-    """A row for each threshold of k6."""
+    """A row for each threshold of k6, which gives them in any order."""
+    places = {name: place for place, name in enumerate(_NAMES)}
     return [_k6_row(name, metric, expression, outcome["ok"])
-            for name, metric in summary["metrics"].items()
+            for name, metric in sorted(summary["metrics"].items(),
+                                       key=lambda item: places.get(item[0], len(places)))
             for expression, outcome in metric.get("thresholds", {}).items()]
 
 
