@@ -28,6 +28,7 @@ import partitions  # noqa: E402
 import queueing  # noqa: E402
 import remote  # noqa: E402
 import scenarios  # noqa: E402
+import steps  # noqa: E402
 import target  # noqa: E402
 import verdict  # noqa: E402
 import watch as watching  # noqa: E402
@@ -192,16 +193,47 @@ def result(**changes):
             "server": {"cpu_stalled_share": 0.5, "api_cpu_us_per_request": 10.0}, **changes}
 
 
+HALVES = ["first half", "second half"]
+
+
 @pytest.mark.parametrize("mb, failed", [
     (lambda i: 20 + i % 3, []),
     (lambda i: 20 if i < 36 else 30, []),  # as the topic grows
-    (lambda i: 20 + i * 0.3, ["first half", "second half"]),
+    (lambda i: 149 if i == 50 else 20, []),  # somebody looks at all of an event
+    (lambda i: 151 if i == 50 else 20, ["most"]),
+    (lambda i: 20 + i * 0.3, HALVES),
+    (lambda i: 20 + i * 25 * 12 / 3600, HALVES),  # 12 MB in an hour, 2 in ten minutes
+    (lambda i: 20 if i < 62 else 25, ["second half"]),  # a step is no growth per hour
     (lambda i: 20 + max(0, i - 40) * 0.3, ["second half"]),
 ])
-def test_memory_is_flat_in_each_half_of_a_soak(mb, failed):
-    rows = verdict.flat_rows([{"api": mb(i)} for i in range(72)])
-    assert [row.name.split(", ")[1] for row in rows] == ["first half", "second half"]
+def test_memory_of_a_soak_is_bounded_and_flat_in_each_half(mb, failed):
+    over_time = [(i * 25, {"api": mb(i)}) for i in range(72)]
+    rows = verdict.memory_rows(over_time, {"api": max(map(mb, range(72)))})
+    assert [row.name.split(", ")[1] for row in rows] == ["most", *HALVES]
     assert [row.name.split(", ")[1] for row in rows if not row.ok] == failed
+
+
+def test_a_short_soak_has_no_growth_per_hour():
+    over_time = [(i * 5, {"api": 20 + i * 0.1}) for i in range(24)]
+    rows = verdict.memory_rows(over_time, {"api": 22.3})
+    assert all(row.ok for row in rows) and "MB/h" not in verdict.table(rows)
+    assert verdict.memory_rows(over_time[:1], {"api": 20})[1].ok is None
+
+
+def test_memory_that_nobody_tells_is_said_to_be_unknown():
+    assert [row.ok for row in verdict.memory_rows([(0, {})], {})] == [None]
+
+
+def test_the_reference_soak_is_what_the_documents_say():
+    server = json.loads((ROOT / "loadtest/results/reference-soak.json").read_text())["server"]
+    over_time = server["rss_mb_over_time"]
+    peaks = {name: max(by[name] for _, by in over_time) for name in ("api", "consumer")}
+    values = {row.name: row.value for row in verdict.memory_rows(over_time, peaks)}
+    said = (ROOT / "docs/loadtest.md").read_text()
+    assert values["RSS of api, most"] == "59.1 MB" and "59.1" in said
+    for half in HALVES:
+        rate = values[f"RSS of api, {half}"].rpartition(", ")[2].removesuffix(" MB/h")
+        assert rate in said
 
 
 def test_two_results_side_by_side():
@@ -539,6 +571,65 @@ def test_another_deployment_needs_no_servers_here(url, servers):
     purposes = re.search(r"setup (.*)", planned)[1].split()
     assert {"build", "loadtest"} <= set(purposes)
     assert ("run" in purposes) is ("test" in purposes) is servers
+
+
+# ---- the limiter and the steps of a soak ----
+
+@pytest.fixture
+def local(monkeypatch, tmp_path):
+    """A Stack of files only; what a refresh would read is in `seen`."""
+    made = object.__new__(target.Stack)
+    target.Target.__init__(made, "http://127.0.0.1:1")
+    made.dir, made._before = tmp_path, tmp_path / "before"
+    made.seen = []
+    (tmp_path / "api.yaml").write_text(LIMITED_TO_7)
+    monkeypatch.setattr(made, "refresh", lambda _: made.seen.append(
+        (tmp_path / "api.yaml").read_text()))
+    return made
+
+
+LIMITED_TO_7 = """# as the user has it
+ratelimiter:
+  coupon-issue:
+    enabled: true
+    limit-for-period: 7
+"""
+
+
+def test_a_step_that_failed_or_did_not_come_is_in_the_verdict():
+    came = threading.Event()
+
+    def fail():
+        came.set()
+        raise remote.Refused("409")
+    with steps.Steps([(0, "first", lambda: None), (0, "second", fail),
+                      (3600, "third", lambda: None)]) as done:
+        assert came.wait(10)
+    assert [(row.name, row.ok) for row in done.rows()] == [
+        ("first", True), ("second", False), ("third", False)]
+    assert done.rows()[1].value == "409"
+
+
+def test_the_steps_of_a_soak_elsewhere_are_said_to_be_left_out(local):
+    with steps.of_soak(Deployment(body()), 0) as done:
+        assert {row.ok for row in done.rows()} == {None}
+    names = [row.name for row in done.rows()]
+    assert names == [row.name for row in steps.of_soak(local, 0).rows()]
+
+
+@pytest.mark.parametrize("name", ["baseline", "soak"])
+def test_what_could_not_be_seen_of_a_deployment_is_in_the_verdict(monkeypatch, name):
+    monkeypatch.setattr(scenarios.generators, "k6", lambda scenario, *_: {
+        "name": "k6", "cpu_s": 1, "seconds": 1, "accepted": 0, "errors": 0, "shares": {},
+        "summary": SUMMARY})
+    deployment = Deployment(body())
+    deployment.metrics_url = deployment.url
+    run = scenarios.RUNS["soak"] if name == "soak" else scenarios._with_k6
+    rows = run(SCENARIOS[name], deployment, run_event.Event(deployment, 7), None)[2]
+    unknown = [row.name for row in rows if row.ok is None]
+    assert unknown == (["pool 50 -> 10", "pool 10 -> 50", "two more partitions", "RSS"]
+                       if name == "soak" else []) + ["figures of the api"]
+    assert "errors" in [row.name for row in rows]
 
 
 # ---- the server's figures ----

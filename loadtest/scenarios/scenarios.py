@@ -2,17 +2,17 @@
 """One run of a scenario: load, watch, come to rest, verify, say so."""
 
 import math
-import threading
 import time
 
 import draw
 import generators
 import partitions
+import steps
 import verdict
 from event import Event
 from rows import LastRow
 from table import SOAK_MINUTES
-from target import OFF, ON, Stack
+from target import OFF, ON
 from watch import Watch
 
 RAMP = [(0, 0), (1, 5000), (21, 5000)]
@@ -51,34 +51,26 @@ def _say(stem, found, said):
 # ---- the shapes ----
 
 def _with_k6(scenario, target, event, stem):
+    generator, watch, figures = _watched_k6(scenario, target, event, stem)
+    return generator, figures, verdict.k6_rows(generator["summary"]) + watch.rows()
+
+
+def _watched_k6(scenario, target, event, stem):
     with Watch(target) as watch:
         generator = generators.k6(scenario.name, target, event, stem)
     event.settle()
     figures = watch.figures()
+    figures["rss_peak_mb"] = watch.peak_rss
     figures["rss_mb_over_time"] = watch.rss[::max(len(watch.rss) // 60, 1)]
-    return generator, figures, verdict.k6_rows(generator["summary"]) + watch.rows()
+    return generator, watch, figures
 
 
 def _soak(scenario, target, event, stem):
-    steps = threading.Thread(target=_soak_steps, args=(target, SOAK_MINUTES * 60),
-                             daemon=True)
-    steps.start()
-    generator, figures, rows = _with_k6(scenario, target, event, stem)
-    steps.join()
-    rows += verdict.flat_rows([by for _, by in figures["rss_mb_over_time"]])
-    return generator, figures, rows
-
-
-def _soak_steps(target, seconds):
-    """A third through, the pool shrinks and grows; at half, the topic grows."""
-    if not isinstance(target, Stack):
-        return
-    time.sleep(seconds / 3)
-    for size in (10, 50):
-        target.set({"redis.pool.max-active": size, "redis.pool.max-idle": size})
-        print(f"  pool resized to {size}", flush=True)
-        time.sleep(seconds / 12)
-    print(f"  topic grown to {target.grow_topic(2)} partitions", flush=True)
+    with steps.of_soak(target, SOAK_MINUTES * 60) as done:
+        generator, watch, figures = _watched_k6(scenario, target, event, stem)
+    return generator, figures, [
+        *verdict.k6_rows(generator["summary"]), *done.rows(),
+        *verdict.memory_rows(watch.rss, watch.peak_rss), *watch.rows()]
 
 
 def _stampede(scenario, target, event, stem):
