@@ -22,6 +22,7 @@ sys.path.append(str(ROOT / "loadtest/scenarios"))
 
 # pylint: disable=wrong-import-position
 import compare  # noqa: E402
+import draw  # noqa: E402
 import event as run_event  # noqa: E402
 import generators  # noqa: E402
 import partitions  # noqa: E402
@@ -288,6 +289,11 @@ def test_thresholds_of_k6_are_the_issues(name):
     if LIMITED[name]:
         expected["limited"] = LIMITED[name]
     assert found == expected
+
+
+def test_the_limiter_is_on_where_the_issue_says():
+    assert {s.name for s in SCENARIOS.values() if s.limiter} == {"baseline", "spike", "soak"}
+    assert target.ON["ratelimiter.coupon-issue.limit-for-period"] == 500
 
 
 @pytest.mark.skipif(not any(K6.glob("k6-*")) and not shutil.which("k6"),
@@ -596,6 +602,24 @@ ratelimiter:
 """
 
 
+@pytest.mark.parametrize("failure", [None, RuntimeError, KeyboardInterrupt, SystemExit])
+def test_the_limiter_is_put_back(local, failure):
+    with contextlib.nullcontext() if failure is None else pytest.raises(failure):
+        with local.configured(target.OFF):
+            if failure:
+                raise failure
+    assert "enabled: false" in local.seen[0]
+    assert local.seen[1:] == [LIMITED_TO_7]
+
+
+def test_the_limiter_is_put_back_after_a_run_that_was_killed(local):
+    local._before.write_text(LIMITED_TO_7)
+    local.write(target.OFF)
+    with local.configured(target.ON):
+        pass
+    assert local.seen[-1] == LIMITED_TO_7
+
+
 def test_a_step_that_failed_or_did_not_come_is_in_the_verdict():
     came = threading.Event()
 
@@ -723,3 +747,41 @@ def test_shares_of_a_core_are_of_the_time_to_rest(monkeypatch):
     assert figures["cores"] == {"api": 0.5}
     assert (figures["seconds"], figures["seconds_to_rest"]) == (10, 40)
     assert figures["cpu_stalled_share"] == 0.75
+
+
+# ---- the report ----
+
+def loaded_from_elsewhere(page):
+    """What a browser would fetch; namespaces and links to follow are not."""
+    return re.findall(r"""(?:\bsrc|<link[^>]*href|xlink:href|<image[^>]*href)\s*=\s*"""
+                      r"""["']?(?:https?:)?//[^"'\s>]*|url\(["']?(?:https?:)?//[^)]*"""
+                      r"""|@import[^;]*""", page)
+
+
+def test_a_report_loads_nothing_from_elsewhere(tmp_path):
+    path = tmp_path / "report.html"
+    samples = [(0, 1, 0, 50), (1, 2, 0, 50)]
+    draw.page(path, "a stampede", draw.timeline({"stampede": (
+        arrivals((1, *ACCEPTED), (2, *SOLD_OUT)).records, samples)}))
+    verdict.add_to_report(path, "passed")
+    page = path.read_text()
+    assert "<svg" in page and not loaded_from_elsewhere(page)
+    assert loaded_from_elsewhere('<script src="https://cdn/x.js"></script>')
+    assert loaded_from_elsewhere("<link rel=stylesheet href=//cdn/x.css>")
+    assert loaded_from_elsewhere("a { background: url(https://cdn/x.png) }")
+
+
+@pytest.mark.skipif(not any(K6.glob("k6-*")) and not shutil.which("k6"),
+                    reason="k6 is not built: make loadtest does")
+def test_a_report_of_k6_loads_nothing_from_elsewhere(tmp_path):
+    script, report = tmp_path / "script.js", tmp_path / "report.html"
+    script.write_text("import { sleep } from 'k6';\n"
+                      "export const options = { vus: 1, duration: '3s' };\n"
+                      "export default function () { sleep(0.1); }\n")
+    subprocess.run(
+        [next(K6.glob("k6-v*"), "k6"), "run", "--quiet", script], check=True,
+        capture_output=True, stdin=subprocess.DEVNULL, env=dict(
+            os.environ, K6_NO_USAGE_REPORT="true", K6_WEB_DASHBOARD="true",
+            K6_WEB_DASHBOARD_PORT="-1", K6_WEB_DASHBOARD_PERIOD="1s",
+            K6_WEB_DASHBOARD_EXPORT=str(report)))
+    assert not loaded_from_elsewhere(report.read_text())
