@@ -248,6 +248,8 @@ read_ends(const struct audit_look *look, const struct rebuild_offsets *offsets,
 		.topic = look->settings->kafka_topic,
 		.starts = offsets->items,
 		.n_starts = offsets->n,
+		.tick = look->tick,
+		.arg = look->arg,
 		.deadline_ns = look->deadline_ns,
 	};
 
@@ -284,7 +286,7 @@ add_message(void *arg, const rd_kafka_message_t *kafka, struct error *err)
 	if (message_decode(kafka->payload, kafka->len, &message, &identified,
 		    &why) != MESSAGE_OK ||
 		message.coupon_id != r->coupon_id)
-		return tick(r, err);
+		return 0;
 	bool consumed = is_consumed(r, kafka);
 
 	r->result->messages += !consumed;
@@ -314,6 +316,7 @@ read_messages(struct reading *r, struct error *err)
 		.starts = from->items,
 		.n_starts = from->n,
 		.message = add_message,
+		.tick = tick,
 		.arg = r,
 		.deadline_ns = r->look->deadline_ns,
 	};

@@ -207,7 +207,7 @@ add_message(void *arg, const rd_kafka_message_t *kafka, struct error *err)
 	if (!rebuild_plan_add_message(run->plan, &message))
 		return error_set(
 			err, ERROR_NO_MEMORY, "rebuild: out of memory");
-	return tick(run, err);
+	return 0;
 }
 
 /* Read Kafka from run->offsets on, and remember how far. */
@@ -222,6 +222,7 @@ read_kafka(struct rebuild_run *run, struct error *err)
 		.starts = run->offsets.items,
 		.n_starts = run->offsets.n,
 		.message = add_message,
+		.tick = tick,
 		.arg = run,
 		.deadline_ns = run->deadline_ns,
 	};

@@ -6,8 +6,10 @@
 #include "common/kafka.h"
 
 #include <assert.h>
+#include <sys/param.h>
 
 #define ASK_TIMEOUT_NS (5 * NS_PER_S)
+#define POLL_MS 500
 
 struct scan_run {
 	const struct kafka_scan *scan;
@@ -76,6 +78,12 @@ ask_timeout_ms(const struct kafka_scan *scan)
 		scan->deadline_ns < soon_ns ? scan->deadline_ns : soon_ns);
 }
 
+static int
+tick(const struct kafka_scan *scan, struct error *err)
+{
+	return scan->tick == NULL ? 0 : scan->tick(scan->arg, err);
+}
+
 /* The ids of all partitions, from the broker and not from a cache. */
 static int
 find_partitions(struct scan_run *run, struct error *err)
@@ -142,6 +150,10 @@ find_ends(struct scan_run *run, struct error *err)
 	for (size_t i = 0; i < run->n; i++) {
 		struct kafka_scan_partition *p = &run->partitions[i];
 		int64_t low;
+		int rc = tick(run->scan, err);
+
+		if (rc != 0)
+			return rc;
 		rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
 			run->rk, run->scan->topic, p->id, &low, &p->high,
 			ask_timeout_ms(run->scan));
@@ -208,6 +220,31 @@ take(struct scan_run *run, const rd_kafka_message_t *message, bool *ret_last,
 	return run->scan->message(run->scan->arg, message, err);
 }
 
+/* The next message or event before the deadline, or NULL and *err. */
+static rd_kafka_message_t *
+next_message(const struct scan_run *run, struct error *err)
+{
+	const struct kafka_scan *scan = run->scan;
+	rd_kafka_message_t *message = NULL;
+
+	while (message == NULL) {
+		int wait_ms = clock_poll_timeout_ms(scan->deadline_ns);
+
+		if (tick(scan, err) != 0)
+			return NULL;
+		if (wait_ms == 0) {
+			(void)error_set(err, ERROR_TIMEOUT,
+				"kafka: topic %s was not read to its end in "
+				"time",
+				scan->topic);
+			return NULL;
+		}
+		message =
+			rd_kafka_consumer_poll(run->rk, MIN(wait_ms, POLL_MS));
+	}
+	return message;
+}
+
 static int
 read_all(struct scan_run *run, struct error *err)
 {
@@ -217,17 +254,11 @@ read_all(struct scan_run *run, struct error *err)
 	if (ended == NULL)
 		return error_set(err, ERROR_NO_MEMORY, "kafka: out of memory");
 	while (rc == 0 && run->n_open > 0) {
-		int wait_ms = clock_poll_timeout_ms(run->scan->deadline_ns);
-		rd_kafka_message_t *message =
-			wait_ms == 0 ? NULL
-				     : rd_kafka_consumer_poll(run->rk, wait_ms);
+		rd_kafka_message_t *message = next_message(run, err);
 		bool last;
 
 		if (message == NULL) {
-			rc = error_set(err, ERROR_TIMEOUT,
-				"kafka: topic %s was not read to its end in "
-				"time",
-				run->scan->topic);
+			rc = -(int)err->kind;
 			break;
 		}
 		rc = take(run, message, &last, err);

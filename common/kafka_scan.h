@@ -43,6 +43,10 @@ struct kafka_scan {
 	const struct kafka_scan_offset *starts;
 	size_t n_starts;
 	kafka_scan_fn *message; /* NULL: only the watermarks are asked for */
+	/* Called before each message, and every half second that none comes: a
+	 * backlog that is somebody else's and a broker that died take as long.
+	 * Its error ends the scan.  May be NULL. */
+	int (*tick)(void *arg, struct error *err);
 	void *arg;
 	int64_t deadline_ns;
 };
@@ -51,7 +55,7 @@ struct kafka_scan {
  * Run it.  0 and the partitions in *ret (free() it, *ret_n of them, in the
  * order of their ids); -ERROR_KAFKA_ERROR when Kafka cannot be asked (no broker
  * within 5 s is -ERROR_TIMEOUT, however far away the deadline is),
- * -ERROR_TIMEOUT, or what `message` returned.  A topic that does not exist is
+ * -ERROR_TIMEOUT, or what `message` or `tick` returned.  A topic that does not exist is
  * an error and not empty: the name may be wrong, the cluster another one, its
  * metadata not there yet.
  */

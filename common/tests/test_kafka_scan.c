@@ -186,6 +186,78 @@ a_dead_broker_is_an_error_by_the_deadline(void **state)
 	assert_true(rc == -ERROR_TIMEOUT || rc == -ERROR_KAFKA_ERROR);
 }
 
+struct ticks {
+	int n;
+	int64_t stop_ns; /* 0: never */
+};
+
+static int
+see_nothing(void *arg UNUSED, const rd_kafka_message_t *message UNUSED,
+	struct error *err UNUSED)
+{
+	return 0;
+}
+
+static int
+count_tick(void *arg, struct error *err)
+{
+	struct ticks *ticks = arg;
+
+	ticks->n++;
+	if (ticks->stop_ns == 0 || clock_now_ns() < ticks->stop_ns)
+		return 0;
+	return error_set(err, ERROR_CLOSED, "told to stop");
+}
+
+static int
+scan_ticking(struct ticks *ticks, struct error *err)
+{
+	struct kafka_scan_partition *partitions = NULL;
+	size_t n = 0;
+	int rc = kafka_scan(&settings,
+		&(struct kafka_scan){
+			.topic = TOPIC,
+			.message = see_nothing,
+			.tick = count_tick,
+			.arg = ticks,
+			.deadline_ns = clock_now_ns() + 20 * NS_PER_S,
+		},
+		&partitions, &n, err);
+
+	free(partitions);
+	return rc;
+}
+
+/* Whatever the caller makes of it: it may be somebody else's. */
+static void
+ticks_for_every_message(void **state)
+{
+	(void)state;
+	struct ticks ticks = { 0 };
+	struct error err;
+
+	produce(0, 1000);
+	assert_int_equal(scan_ticking(&ticks, &err), 0);
+	assert_true(ticks.n > 1000);
+}
+
+static void
+a_broker_that_dies_meanwhile_does_not_hold_who_was_told_to_stop(void **state)
+{
+	(void)state;
+	const int64_t begun_ns = clock_now_ns();
+	struct ticks ticks = { .stop_ns = begun_ns + 500 * NS_PER_MS };
+	const int16_t fetch = 1;
+	struct error err;
+
+	produce(0, 1);
+	rd_kafka_mock_broker_push_request_error_rtts(
+		cluster, 1, fetch, 1, RD_KAFKA_RESP_ERR_NO_ERROR, 15000);
+	assert_int_equal(scan_ticking(&ticks, &err), -ERROR_CLOSED);
+	assert_string_equal(err.msg, "told to stop");
+	assert_true(clock_now_ns() - begun_ns < 5 * NS_PER_S);
+}
+
 int
 main(void)
 {
@@ -196,6 +268,9 @@ main(void)
 		cmocka_unit_test(the_callers_error_ends_it),
 		cmocka_unit_test(a_missing_topic_is_not_an_empty_one),
 		cmocka_unit_test(a_dead_broker_is_an_error_by_the_deadline),
+		cmocka_unit_test(ticks_for_every_message),
+		cmocka_unit_test(
+			a_broker_that_dies_meanwhile_does_not_hold_who_was_told_to_stop),
 	};
 
 	return cmocka_run_group_tests_name(

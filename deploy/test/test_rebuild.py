@@ -7,8 +7,10 @@ free numbers and the total add up.
 
 import os
 import signal
+import time
 
 from service import wait_for
+from stack import PATIENCE
 from web import Load
 
 TOTAL = 3000
@@ -225,3 +227,28 @@ def test_an_older_redis_is_fenced_although_kafka_is_away(make_service):
     assert {a.status for a in answers} == {202}
     service.settle(event)
     service.check(event, 100, answers)
+
+
+def lease_of(service, event):
+    """(fence epoch, whether the lease on its rebuild holds), or None."""
+    rows = service.query(
+        "SELECT c.fence_epoch, r.expires_at > now() FROM event_rebuild r"
+        " JOIN coupon c ON c.id = r.coupon_id WHERE c.id = %s", event)
+    return rows[0] if rows else None
+
+
+def test_a_rebuild_that_waits_for_kafka_keeps_its_lease_and_ends_when_told(make_service):
+    """Kafka holds its answers back: nothing comes for longer than a lease."""
+    service = make_service()
+    api = service.api(**{"kafka.properties.fetch.min.bytes": 10_000_000,
+                         "kafka.properties.fetch.wait.max.ms": 40_000})
+    event = service.event(api, 100)
+    assert Load([api.port], event, [1]).join()[0].status == 202
+    wait_for(lambda: service.redis.zcard(f"{{c:{event}}}:pending") == 0,
+             what="Kafka's acknowledgement")
+    service.redis.hset(f"{{c:{event}}}:event", mapping={"fenced": 99, "epoch": 99})
+    wait_for(lambda: lease_of(service, event), what="the rebuild")
+    time.sleep(6.5)  # the lease is one of 5 s
+    assert lease_of(service, event) == (100, True)
+    api.signal(signal.SIGTERM)
+    assert api.process.wait(8 * PATIENCE) == 0
