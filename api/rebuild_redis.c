@@ -3,9 +3,10 @@
  * DESIGN
  *
  * The rebuilt users and free numbers are written under keys of their own,
- * named after the epoch and set to expire, in the event's hash slot; one
- * script renames them.  A rebuild that dies leaves nothing for long, and two
- * of them never write to the same keys.
+ * named after the epoch, in the event's hash slot; one script renames them.
+ * They are set to expire together with each batch, so that a rebuild leaves
+ * nothing for long wherever it ends, and two of them never write to the same
+ * keys.
  */
 #include "api/rebuild_redis.h"
 
@@ -187,11 +188,46 @@ struct writer {
 	size_t argvlen[2 * BATCH + 2];
 };
 
+/* With each batch anew: nobody may come back to do it at the end. */
+static int
+send_expire(const struct writer *w)
+{
+	char seconds[NUMBER_SIZE];
+	const char *argv[] = { "EXPIRE", w->key, number(seconds, EXPIRE_S) };
+	size_t argvlen[ARRAY_SIZE(argv)];
+
+	for (size_t i = 0; i < ARRAY_SIZE(argv); i++)
+		argvlen[i] = strlen(argv[i]);
+	const struct redis_args args = { ARRAY_SIZE(argv), argv, argvlen };
+
+	return redis_send(w->stage->entry->resource, &args, w->err);
+}
+
+/* A refusal does not end it: the connection is used again, and every reply
+ * must have been read by then. */
+static int
+receive(const struct writer *w, int n_replies)
+{
+	int rc = 0;
+
+	for (int i = 0; i < n_replies && (rc == 0 || rc == -ERROR_REDIS_ERROR);
+		i++) {
+		struct redisReply *reply;
+		int one = redis_receive(w->stage->entry->resource,
+			w->stage->call->deadline_ns, &reply, w->err);
+
+		if (one == 0)
+			freeReplyObject(reply);
+		else
+			rc = one;
+	}
+	return rc;
+}
+
 static int
 flush(struct writer *w)
 {
 	const struct rebuild_redis *call = w->stage->call;
-	struct redisReply *reply;
 	int argc = 0;
 
 	if (w->rc != 0 || w->n == 0)
@@ -207,12 +243,13 @@ flush(struct writer *w)
 	w->n = 0;
 	const struct redis_args args = { argc, w->argv, w->argvlen };
 
-	w->rc = redis_call(w->stage->entry->resource, call->deadline_ns, &args,
-		&reply, w->err);
-	if (w->rc != 0)
-		return w->rc;
-	freeReplyObject(reply);
-	w->rc = call->tick(call->arg, w->err);
+	w->rc = redis_send(w->stage->entry->resource, &args, w->err);
+	if (w->rc == 0)
+		w->rc = send_expire(w);
+	if (w->rc == 0)
+		w->rc = receive(w, 2);
+	if (w->rc == 0)
+		w->rc = call->tick(call->arg, w->err);
 	return w->rc;
 }
 
@@ -257,18 +294,6 @@ write_free(struct writer *w, const struct rebuild_plan *plan)
 	}
 }
 
-static int
-expire(const struct stage *stage, const char *key, struct error *err)
-{
-	struct redisReply *reply;
-	int rc = redis_callf(stage->entry->resource, stage->call->deadline_ns,
-		&reply, err, "EXPIRE %s %d", key, EXPIRE_S);
-
-	if (rc == 0)
-		freeReplyObject(reply);
-	return rc;
-}
-
 /* The rebuilt users and free numbers, under their temporary keys. */
 static int
 write_plan(const struct stage *stage, const struct rebuild_plan *plan,
@@ -293,10 +318,6 @@ write_plan(const struct stage *stage, const struct rebuild_plan *plan,
 	int rc = flush(w);
 
 	free(w);
-	if (rc == 0)
-		rc = expire(stage, users, err);
-	if (rc == 0)
-		rc = expire(stage, free_numbers, err);
 	return rc;
 }
 
