@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/event_watch.h"
 
+#include "api/event_errors.h"
 #include "api/event_loader.h"
 #include "api/scripts.h"
 #include "common/clock.h"
@@ -177,8 +178,21 @@ add_event(struct event_view *view, int64_t coupon_id,
 }
 
 static int
-look_at_shard(struct event_watch *watch, struct pool *pool,
+look_at_event(struct event_watch *watch, int64_t coupon_id,
 	struct event_view *view, struct error *err)
+{
+	struct event_figures figures;
+	int rc = event_figures_read(watch->loader, coupon_id,
+		clock_now_ns() + STEP_TIMEOUT_NS, &figures, err);
+
+	if (rc == 0)
+		add_event(view, coupon_id, &figures);
+	return rc;
+}
+
+static int
+look_at_shard(struct event_watch *watch, struct pool *pool,
+	struct event_view *view, struct event_errors *errors, struct error *err)
 {
 	int64_t *ids = NULL;
 	size_t n = 0;
@@ -187,12 +201,8 @@ look_at_shard(struct event_watch *watch, struct pool *pool,
 	if (rc != 0)
 		return rc;
 	for (size_t i = 0; rc == 0 && i < n; i++) {
-		struct event_figures figures;
-
-		rc = event_figures_read(watch->loader, ids[i],
-			clock_now_ns() + STEP_TIMEOUT_NS, &figures, err);
-		if (rc == 0)
-			add_event(view, ids[i], &figures);
+		rc = look_at_event(watch, ids[i], view, err);
+		rc = event_errors_note(errors, ids[i], rc, err);
 	}
 	free(ids);
 	return rc;
@@ -202,11 +212,12 @@ int
 event_watch_look(struct event_watch *watch, struct error *err)
 {
 	struct redis_shards *shards = watch->loader->shards;
+	struct event_errors errors = { 0 };
 	struct event_view view = { 0 };
 
 	for (size_t i = 0; i < redis_shards_count(shards); i++) {
-		int rc = look_at_shard(
-			watch, redis_shards_pool_at(shards, i), &view, err);
+		int rc = look_at_shard(watch, redis_shards_pool_at(shards, i),
+			&view, &errors, err);
 
 		if (rc != 0)
 			return rc;
@@ -214,7 +225,7 @@ event_watch_look(struct event_watch *watch, struct error *err)
 	mutex_lock(&watch->lock);
 	locked(watch)->view = view;
 	mutex_unlock(&watch->lock);
-	return 0;
+	return event_errors_end(&errors, 0, err);
 }
 
 /* ---- showing ---- */

@@ -26,6 +26,7 @@
 
 #include "api/audit_look.h"
 #include "api/coupon.h"
+#include "api/event_errors.h"
 #include "api/event_loader.h"
 #include "api/event_store.h"
 #include "api/rebuild.h"
@@ -289,15 +290,35 @@ tend_event(struct reconcile *reconcile, const struct coupon *coupon,
 
 /* ---- one pass ---- */
 
+static void
+publish(struct reconcile *reconcile)
+{
+	uint64_t sums[AUDIT_N_VIOLATIONS] = { 0 };
+
+	for (const struct reconcile_memo *memo = reconcile->memos.items;
+		memo != NULL; memo = memo->hh.next)
+		for (size_t i = 0; i < AUDIT_N_VIOLATIONS; i++)
+			sums[i] += memo->counts[i];
+	reconcile_report_violations(&reconcile->report, sums);
+}
+
 static int
 tend_page(struct reconcile *reconcile, const struct coupon_page *page,
-	struct error *err)
+	struct event_errors *errors, struct error *err)
 {
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < page->count; i++)
-		if (!coupon_is_past(&page->items[i], clock_wall_ms()))
-			rc = tend_event(reconcile, &page->items[i], err);
+	for (size_t i = 0; rc == 0 && i < page->count; i++) {
+		const struct coupon *coupon = &page->items[i];
+
+		if (coupon_is_past(coupon, clock_wall_ms()))
+			continue;
+		rc = tend_event(reconcile, coupon, err);
+		if (rc != 0 && rc != -ERROR_CLOSED)
+			LOG_WARN("event not compared",
+				LOG_INT("coupon", coupon->id), LOG_ERR(err));
+		rc = event_errors_note(errors, coupon->id, rc, err);
+	}
 	return rc;
 }
 
@@ -320,6 +341,7 @@ static int
 tend_all(struct reconcile *reconcile, struct error *err)
 {
 	struct coupon_page page = { .limit = PAGE_MAX, .count = PAGE_MAX };
+	struct event_errors errors = { 0 };
 	int64_t after = 0;
 	int rc = read_offsets(reconcile, err);
 
@@ -333,11 +355,13 @@ tend_all(struct reconcile *reconcile, struct error *err)
 		if (rc == 0 && page.count > 0)
 			after = page.items[page.count - 1].id;
 		if (rc == 0)
-			rc = tend_page(reconcile, &page, err);
+			rc = tend_page(reconcile, &page, &errors, err);
 	}
-	if (rc == 0)
+	if (rc == 0) {
 		reconcile_memos_forget(&reconcile->memos);
-	return rc;
+		publish(reconcile);
+	}
+	return event_errors_end(&errors, rc, err);
 }
 
 /* The lock is the session's: a transaction as long as a pass would be ended
@@ -389,18 +413,6 @@ run_pass(struct reconcile *reconcile, bool *ret_mine, struct error *err)
 }
 
 static void
-publish(struct reconcile *reconcile)
-{
-	uint64_t sums[AUDIT_N_VIOLATIONS] = { 0 };
-
-	for (const struct reconcile_memo *memo = reconcile->memos.items;
-		memo != NULL; memo = memo->hh.next)
-		for (size_t i = 0; i < AUDIT_N_VIOLATIONS; i++)
-			sums[i] += memo->counts[i];
-	reconcile_report_violations(&reconcile->report, sums);
-}
-
-static void
 pass(struct reconcile *reconcile)
 {
 	int64_t begun_ns = clock_now_ns();
@@ -408,10 +420,10 @@ pass(struct reconcile *reconcile)
 	struct error err;
 	int rc = run_pass(reconcile, &mine, &err);
 
-	if (rc == 0 && !mine) /* what this one saw is not up to date */
+	if (rc == 0 && !mine) { /* what this one saw is not up to date */
 		reconcile_memos_fini(&reconcile->memos);
-	if (rc == 0)
 		publish(reconcile);
+	}
 	reconcile_report_pass(&reconcile->report, clock_now_ns() - begun_ns,
 		mine, rc == 0 ? NULL : &err);
 	if (rc != 0 && rc != -ERROR_CLOSED)

@@ -28,7 +28,7 @@ struct reconcile_status {
 	bool mine;           /* false: another api does them */
 	uint64_t violations; /* of all kinds, as last seen */
 	uint64_t restored;   /* since the start */
-	char error[360];     /* why the last pass was cut short, or "" */
+	char error[360];     /* what the last pass failed at, or "" */
 };
 
 struct reconcile_report {

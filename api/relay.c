@@ -16,6 +16,7 @@
 #include "api/relay.h"
 
 #include "api/breaker_probe.h"
+#include "api/event_errors.h"
 #include "api/producer.h"
 #include "api/scripts.h"
 #include "common/clock.h"
@@ -268,12 +269,29 @@ read_events(struct pool *pool, struct redisReply **ret, struct error *err)
 	return rc;
 }
 
+/* A loan per event: others come in between. */
+static int
+relay_on_loan(struct event_pass *pass, struct pool *pool, struct error *err)
+{
+	struct pool_entry *entry;
+	int rc = pool_acquire(
+		pool, "relay", clock_now_ns() + CALL_TIMEOUT_NS, &entry, err);
+
+	if (rc != 0)
+		return rc;
+	pass->conn = entry->resource;
+	pass->status->events++;
+	rc = relay_event(pass, err);
+	pool_release(pool, &entry, redis_verdict(rc));
+	return rc;
+}
+
 static int
 relay_shard(struct relay *relay, struct pool *pool, struct relay_status *status,
 	struct error *err)
 {
+	struct event_errors errors = { 0 };
 	struct redisReply *events;
-	struct pool_entry *entry;
 	int rc = read_events(pool, &events, err);
 
 	if (rc != 0)
@@ -285,18 +303,15 @@ relay_shard(struct relay *relay, struct pool *pool, struct relay_status *status,
 			.status = status,
 		};
 
-		/* A loan per event: others come in between. */
-		rc = pool_acquire(pool, "relay",
-			clock_now_ns() + CALL_TIMEOUT_NS, &entry, err);
-		if (rc != 0)
-			break;
-		pass.conn = entry->resource;
-		status->events++;
-		rc = relay_event(&pass, err);
-		pool_release(pool, &entry, redis_verdict(rc));
+		rc = relay_on_loan(&pass, pool, err);
+		if (rc != 0 && !relay->complained)
+			LOG_WARN("outbox of an event not relayed",
+				LOG_INT("coupon", pass.coupon_id),
+				LOG_ERR(err));
+		rc = event_errors_note(&errors, pass.coupon_id, rc, err);
 	}
 	freeReplyObject(events);
-	return rc;
+	return event_errors_end(&errors, rc, err);
 }
 
 static void
@@ -306,7 +321,7 @@ relay_pass(struct relay *relay)
 	struct relay_status status = { 0 };
 	struct error err;
 	int64_t started_ns = clock_now_ns();
-	bool cut_short = false;
+	bool incomplete = false;
 
 	for (size_t i = 0; i < redis_shards_count(shards); i++) {
 		if (relay_shard(relay, redis_shards_pool_at(shards, i), &status,
@@ -314,11 +329,11 @@ relay_pass(struct relay *relay)
 			continue;
 		(void)snprintf(
 			status.error, sizeof(status.error), "%s", err.msg);
-		cut_short = true;
+		incomplete = true;
 		if (!relay->complained)
-			LOG_WARN("relay pass cut short", LOG_ERR(&err));
+			LOG_WARN("relay pass incomplete", LOG_ERR(&err));
 	}
-	relay->complained = cut_short;
+	relay->complained = incomplete;
 	if (status.sent > 0)
 		LOG_INFO("relay sent outbox entries again",
 			LOG_INT("sent", status.sent),

@@ -51,7 +51,7 @@ struct relay_status {
 	int64_t last_pass_took_ns;
 	int64_t interval_ns; /* between two */
 	size_t events, sent, skipped, removed;
-	char error[360]; /* why the last pass was cut short, or "" */
+	char error[360]; /* what the last pass failed at, or "" */
 };
 void relay_status(struct relay *relay, struct relay_status *ret);
 

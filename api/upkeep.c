@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/upkeep.h"
 
+#include "api/event_errors.h"
 #include "api/event_loader.h"
 #include "api/event_store.h"
 #include "api/event_watch.h"
@@ -136,9 +137,28 @@ tend_event(
 }
 
 static int
+tend_page(struct upkeep *upkeep, const struct coupon_page *page,
+	struct event_errors *errors, struct error *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < page->count; i++) {
+		const struct coupon *coupon = &page->items[i];
+
+		rc = tend_event(upkeep, coupon, err);
+		if (rc != 0)
+			LOG_WARN("event not tended",
+				LOG_INT("coupon", coupon->id), LOG_ERR(err));
+		rc = event_errors_note(errors, coupon->id, rc, err);
+	}
+	return rc;
+}
+
+static int
 tend_events(struct upkeep *upkeep, struct error *err)
 {
 	struct coupon_page page = { .limit = PAGE_MAX, .count = PAGE_MAX };
+	struct event_errors errors = { 0 };
 	int64_t after = 0;
 	int rc = 0;
 
@@ -146,12 +166,12 @@ tend_events(struct upkeep *upkeep, struct error *err)
 		const struct store_call call = { upkeep->config.loader->pg,
 			clock_now_ns() + STEP_TIMEOUT_NS };
 		rc = event_store_list(&call, after, &page, err);
-		for (size_t i = 0; rc == 0 && i < page.count; i++) {
-			after = page.items[i].id;
-			rc = tend_event(upkeep, &page.items[i], err);
-		}
+		if (rc == 0 && page.count > 0)
+			after = page.items[page.count - 1].id;
+		if (rc == 0)
+			rc = tend_page(upkeep, &page, &errors, err);
 	}
-	return rc;
+	return event_errors_end(&errors, rc, err);
 }
 
 /* True while the transaction on `conn` lasts: nobody else publishes. */

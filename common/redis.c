@@ -243,6 +243,19 @@ redis_eval(struct redis_conn *conn, int64_t deadline_ns,
 	return rc;
 }
 
+bool
+redis_refuses_all(const struct error *err)
+{
+	static const char *const codes[] = { "BUSY", "CLUSTERDOWN", "LOADING",
+		"MASTERDOWN", "MISCONF", "NOAUTH", "NOPERM", "NOREPLICAS",
+		"OOM", "READONLY", "WRONGPASS" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
+		if (strcmp(err->code, codes[i]) == 0)
+			return true;
+	return false;
+}
+
 enum pool_return
 redis_verdict(int rc)
 {

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct error;
 struct metrics;
 struct redisReply;
 struct redisContext;
@@ -126,6 +127,10 @@ struct redis_script_call {
 int redis_eval(struct redis_conn *conn, int64_t deadline_ns,
 	const struct redis_script_call *call, struct redisReply **ret_reply,
 	struct error *err) NODISCARD;
+
+/* Of an -ERROR_REDIS_ERROR: the server answers so whoever asks (it loads, is
+ * full, is a replica); else it is a matter of these keys alone. */
+bool redis_refuses_all(const struct error *err);
 
 /* How to give a connection back after these calls returned `rc`. */
 enum pool_return redis_verdict(int rc);

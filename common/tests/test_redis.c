@@ -40,6 +40,25 @@ connect_to(int port)
 }
 
 static void
+what_is_wrong_with_a_key_is_told_from_what_is_wrong_with_redis(void **state)
+{
+	static const struct {
+		const char *code;
+		bool refuses_all;
+	} cases[] = { { "OOM", true }, { "LOADING", true }, { "NOAUTH", true },
+		{ "WRONGTYPE", false }, { "ERR", false }, { "", false } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct error err;
+
+		(void)error_set_code(
+			&err, ERROR_REDIS_ERROR, cases[i].code, "as it is");
+		assert_int_equal(redis_refuses_all(&err), cases[i].refuses_all);
+	}
+}
+
+static void
 an_error_reply_leaves_the_connection_good(void **state)
 {
 	struct redis_conn *conn = connect_to(server.port);
@@ -358,6 +377,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			what_is_wrong_with_a_key_is_told_from_what_is_wrong_with_redis),
 		cmocka_unit_test(an_error_reply_leaves_the_connection_good),
 		cmocka_unit_test(a_timed_out_connection_is_never_used_again),
 		cmocka_unit_test(a_close_in_mid_reply_is_a_lost_connection),

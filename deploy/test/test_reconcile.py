@@ -79,6 +79,43 @@ def test_one_api_compares_and_the_gauge_says_what_it_found(running):
     wait_for(lambda: found(api) + found(other) == 0, 30, "it is gone")
 
 
+def test_an_event_with_broken_keys_holds_up_no_other(running):
+    """Relay, upkeep, reconciler and metrics go on with the one behind it."""
+    service, api, broken = running
+    event = settled_event(service, api)
+    for part in ("event", "pending"):
+        service.redis.delete(f"{{c:{broken}}}:{part}")
+        service.redis.set(f"{{c:{broken}}}:{part}", "no such thing")
+
+    def task_error(name):
+        tasks = api.get("/actuator/scheduledtasks").json["fixedDelay"]
+        task = next(t for t in tasks if t["runnable"]["target"] == name)
+        last = task.get("lastExecution", {})
+        return last.get("exception", {}).get("message", "")
+    for name in ("relay", "upkeep", "reconcile"):
+        wait_for(lambda: f"event {broken}: redis: WRONGTYPE" in task_error(name),
+                 what=f"what {name} says of it")
+
+    service.redis.hset(f"{{c:{event}}}:event", mapping={"fenced": 99, "epoch": 99})
+    wait_for(lambda: service.redis.hget(f"{{c:{event}}}:event", "fenced") == "0",
+             what="the upkeep")
+    with service.redis.pipeline() as accepted:
+        accepted.hset(f"{{c:{event}}}:event", "next", ISSUED + 2)
+        accepted.hset(f"{{c:{event}}}:users", "77", f"lost:{ISSUED + 1}:1000")
+        accepted.zadd(f"{{c:{event}}}:pending", {f"77:lost:{ISSUED + 1}": 1000})
+        accepted.execute()
+    wait_for(lambda: service.n_rows(event) == ISSUED + 1, what="the relay")
+    service.query("INSERT INTO issue_rejection (coupon_id, user_id, request_id,"
+                  " seq, reason) SELECT coupon_id, user_id, request_id, seq,"
+                  " 'DUPLICATE' FROM user_coupon WHERE coupon_id = %s"
+                  " AND user_id = 1", event)
+    wait_for(lambda: api.metric("coupon.reconcile.violations",
+                                violation="TWO_FINAL_STATES") == 1,
+             what="the reconciler")
+    wait_for(lambda: api.metric("coupon.event.given", coupon=event) == ISSUED + 1,
+             what="the metrics")
+
+
 def test_nothing_is_restored_or_rebuilt_while_requests_are_on_their_way(service):
     api = service.api(reconcile__interval="1s")
     service.consumer()
