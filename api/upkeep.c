@@ -117,16 +117,17 @@ tend_event(
 	struct event_figures figures;
 
 	count_rows(upkeep, coupon);
-	if (coupon_is_past(coupon, clock_wall_ms()))
-		return 0;
 	int rc = event_figures_read(
 		upkeep->config.loader, coupon->id, deadline_ns, &figures, err);
 	if (rc != 0)
 		return rc;
-	if (figures.event == EVENT_MISSING)
-		return ask_rebuild(upkeep, coupon->id, REBUILD_MISSING, err);
+	/* Also of an event long over: nobody else lifts its fence. */
 	if (figures.event == EVENT_FENCED)
 		return rebuild_if_deserted(upkeep, coupon->id, err);
+	if (coupon_is_past(coupon, clock_wall_ms()))
+		return 0;
+	if (figures.event == EVENT_MISSING)
+		return ask_rebuild(upkeep, coupon->id, REBUILD_MISSING, err);
 	if (figures.version >= coupon->version)
 		return 0;
 	rc = event_publish(upkeep->config.loader, coupon, deadline_ns, err);

@@ -91,6 +91,18 @@ def test_deserted_fence_is_lifted(make_service):
     service.check(event, 100, answers)
 
 
+def test_the_fence_of_an_event_long_over_is_lifted(make_service):
+    service = make_service()
+    api = service.api()
+    event = service.event(api, 100)
+    service.query("UPDATE coupon SET opens_at = '2000-01-01',"
+                  " closes_at = '2000-01-02' WHERE id = %s", event)
+    service.redis.hset(f"{{c:{event}}}:event", mapping={"fenced": 99, "epoch": 99})
+    wait_for(lambda: api.get(f"/api/coupons/{event}").json["state"] == "CLOSED",
+             what="the rebuild")
+    assert rebuilds(api, "fenced") == 1
+
+
 def test_a_stopped_api_does_not_keep_an_event_closed(make_service):
     """Its acknowledgement is waited for, but not for ever."""
     service = make_service()
