@@ -191,6 +191,7 @@ start_threads(struct api *api, const struct settings *settings)
 		.pg = api->pg,
 		.rebuild = api->rebuild,
 		.settings = settings,
+		.instance_id = instance_id(api->instance),
 		.metrics = api->metrics,
 	};
 	api->reconcile = reconcile_start(&reconcile);

@@ -2,14 +2,17 @@
 /*
  * DESIGN
  *
- * Every few seconds the api that gets the lock goes over the events that have
- * not ended long ago.  Counting is cheap: the numbers given out less the
- * rows are what is on its way, and that must be in the outbox or in Kafka.
- * Only when more is missing than that, or now and then, is the event compared
- * as a whole (api/audit_look.h), and what is found must be found again at a
- * second look before it counts.  Of an event with more than SLICE_USERS users
- * each look judges a slice, so that memory stays bounded; all slices take
- * turns.
+ * Every few seconds the api whose role it is goes over the events that have
+ * not ended long ago.  It keeps the role from pass to pass (api/role.h): when
+ * an event was compared or rebuilt last, and what it showed, that one alone
+ * remembers.
+ *
+ * Counting is cheap: the numbers given out less the rows are what is on its
+ * way, and that must be in the outbox or in Kafka.  Only when more is missing
+ * than that, or now and then, is the event compared as a whole
+ * (api/audit_look.h), and what is found must be found again at a second look
+ * before it counts.  Of an event with more than SLICE_USERS users each look
+ * judges a slice, so that memory stays bounded; all slices take turns.
  *
  * That a request is lost in Kafka is seen like this: it is held in users,
  * was not in the outbox when that was read, which only Kafka's
@@ -34,14 +37,13 @@
 #include "api/reconcile_memo.h"
 #include "api/reconcile_report.h"
 #include "api/reconcile_restore.h"
+#include "api/role.h"
 #include "api/scripts.h"
 #include "common/clock.h"
 #include "common/config.h"
 #include "common/error.h"
 #include "common/lifecycle.h"
 #include "common/log.h"
-#include "common/pg.h"
-#include "common/schema.h"
 #include "common/sync.h"
 
 #include <inttypes.h>
@@ -72,6 +74,7 @@ struct reconcile {
 		bool stopping;
 	} locked_;
 	/* The thread's. */
+	struct role role;
 	struct reconcile_memos memos;
 	struct rebuild_offsets offsets; /* when this pass began */
 	int64_t backlog; /* messages behind them, as last asked in this pass */
@@ -110,8 +113,9 @@ tick(void *arg, struct error *err)
 	mutex_lock(&reconcile->lock);
 	bool stopping = locked(reconcile)->stopping;
 	mutex_unlock(&reconcile->lock);
-	return stopping ? error_set(err, ERROR_CLOSED, "reconcile: stopping")
-			: 0;
+	if (stopping)
+		return error_set(err, ERROR_CLOSED, "reconcile: stopping");
+	return role_keep(&reconcile->role, err);
 }
 
 static struct audit_look
@@ -313,7 +317,9 @@ tend_page(struct reconcile *reconcile, const struct coupon_page *page,
 
 		if (coupon_is_past(coupon, clock_wall_ms()))
 			continue;
-		rc = tend_event(reconcile, coupon, err);
+		rc = tick(reconcile, err);
+		if (rc == 0)
+			rc = tend_event(reconcile, coupon, err);
 		if (rc != 0 && rc != -ERROR_CLOSED)
 			LOG_WARN("event not compared",
 				LOG_INT("coupon", coupon->id), LOG_ERR(err));
@@ -364,51 +370,15 @@ tend_all(struct reconcile *reconcile, struct error *err)
 	return event_errors_end(&errors, rc, err);
 }
 
-/* The lock is the session's: a transaction as long as a pass would be ended
- * by idle_in_transaction_session_timeout. */
-static int
-call_lock(struct pg_conn *conn, const char *function, bool *ret,
-	struct error *err)
-{
-	const struct pg_wait wait = { clock_now_ns() + STEP_TIMEOUT_NS, -1 };
-	PGresult *result CLEANUP(pg_result_cleanup) = NULL;
-	char sql[96];
-
-	(void)snprintf(sql, sizeof(sql), "SELECT %s(%d)", function,
-		SCHEMA_LOCK_RECONCILER);
-	int rc = pg_command(conn, &wait, sql, &result, err);
-
-	if (rc == 0)
-		*ret = *PQgetvalue(result, 0, 0) == 't';
-	return rc;
-}
-
 /* *ret_mine false: another api does it. */
 static int
 run_pass(struct reconcile *reconcile, bool *ret_mine, struct error *err)
 {
-	struct pool *pool = pg_write_pool(reconcile->config.pg);
-	struct pool_entry *entry;
-	struct error ignored;
-	bool unlocked = false;
-	int rc = pool_acquire(pool, "reconcile",
-		clock_now_ns() + STEP_TIMEOUT_NS, &entry, err);
+	int rc = role_take(&reconcile->role, err);
 
-	if (rc != 0)
-		return rc;
-	rc = call_lock(entry->resource, "pg_try_advisory_lock", ret_mine, err);
-	enum pool_return verdict = pg_verdict(entry->resource, rc);
-
-	if (rc == 0 && *ret_mine) {
+	if (rc == 0 && reconcile->role.mine)
 		rc = tend_all(reconcile, err);
-		int lock_rc = call_lock(entry->resource, "pg_advisory_unlock",
-			&unlocked, &ignored);
-
-		/* With its session the lock ends for sure. */
-		verdict = unlocked ? pg_verdict(entry->resource, lock_rc)
-				   : POOL_DESTROY;
-	}
-	pool_release(pool, &entry, verdict);
+	*ret_mine = reconcile->role.mine;
 	return rc;
 }
 
@@ -445,6 +415,7 @@ reconcile_main(void *arg)
 	thread_set_name("reconcile");
 	while (wait_for(reconcile, pass_every_ns(reconcile)))
 		pass(reconcile);
+	role_leave(&reconcile->role);
 	return NULL;
 }
 
@@ -456,6 +427,9 @@ reconcile_start(const struct reconcile_config *config)
 	if (reconcile == NULL)
 		abort();
 	reconcile->config = *config;
+	reconcile->role = (struct role){ .pg = config->pg,
+		.name = "reconciler",
+		.holder = config->instance_id };
 	reconcile_report_init(&reconcile->report, config->metrics);
 	reconcile_configure(reconcile, config->settings);
 	mutex_init(&reconcile->lock);

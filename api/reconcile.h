@@ -23,6 +23,7 @@ struct reconcile_config {
 	struct pg_pools *pg;
 	struct rebuild *rebuild;
 	const struct settings *settings; /* Kafka's names */
+	const char *instance_id;         /* this api among the others */
 	struct metrics *metrics;
 };
 

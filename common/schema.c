@@ -13,6 +13,7 @@ EMBED(schema_0002_rebuild, "common/schema/0002_rebuild.sql");
 EMBED(schema_0003_dead_letters, "common/schema/0003_dead_letters.sql");
 EMBED(schema_0004_counted, "common/schema/0004_counted.sql");
 EMBED(schema_0005_newest_message, "common/schema/0005_newest_message.sql");
+EMBED(schema_0006_role, "common/schema/0006_role.sql");
 
 /*
  * In the order of their numbers, which are 1, 2, 3 ...: a new file needs a
@@ -27,6 +28,7 @@ static const struct migration {
 	{ "0003_dead_letters", schema_0003_dead_letters },
 	{ "0004_counted", schema_0004_counted },
 	{ "0005_newest_message", schema_0005_newest_message },
+	{ "0006_role", schema_0006_role },
 };
 
 static const struct pg_statement record = {

@@ -17,8 +17,8 @@
  */
 enum schema_lock {
 	SCHEMA_LOCK_MIGRATION = -1,
-	SCHEMA_LOCK_PUBLISHER = -2,  /* the api that re-publishes events */
-	SCHEMA_LOCK_RECONCILER = -3, /* the api that compares; a session's */
+	SCHEMA_LOCK_PUBLISHER = -2, /* the api that re-publishes events */
+	/* -3 was the reconciler's, before api/role.h. */
 };
 
 struct error;
