@@ -180,6 +180,7 @@ start_threads(struct api *api, const struct settings *settings)
 	const struct upkeep_config upkeep = {
 		.loader = &api->loader,
 		.settings = settings,
+		.instance_id = instance_id(api->instance),
 		.migration = api->migration,
 		.seen_highest = loops_highest_seen,
 		.arg = &api->loops,

@@ -8,15 +8,14 @@
 #include "api/rebuild.h"
 #include "api/rebuild_store.h"
 #include "api/restart_check.h"
+#include "api/role.h"
 #include "api/scripts.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/lifecycle.h"
 #include "common/log.h"
 #include "common/migration.h"
-#include "common/pg.h"
 #include "common/redis.h"
-#include "common/schema.h"
 #include "common/sync.h"
 
 #include <inttypes.h>
@@ -44,6 +43,7 @@ struct upkeep {
 		int64_t passed_at_ns; /* 0: never */
 	} locked_;
 	/* The thread's. */
+	struct role role;
 	char error[360];         /* of this pass so far; "": none */
 	char publish_error[360]; /* of the last time it came to that */
 	char check_error[360];   /* the same, of a restarted Redis */
@@ -146,7 +146,9 @@ tend_page(struct upkeep *upkeep, const struct coupon_page *page,
 	for (size_t i = 0; rc == 0 && i < page->count; i++) {
 		const struct coupon *coupon = &page->items[i];
 
-		rc = tend_event(upkeep, coupon, err);
+		rc = role_keep(&upkeep->role, err);
+		if (rc == 0)
+			rc = tend_event(upkeep, coupon, err);
 		if (rc != 0)
 			LOG_WARN("event not tended",
 				LOG_INT("coupon", coupon->id), LOG_ERR(err));
@@ -175,52 +177,15 @@ tend_events(struct upkeep *upkeep, struct error *err)
 	return event_errors_end(&errors, rc, err);
 }
 
-/* True while the transaction on `conn` lasts: nobody else publishes. */
-static int
-try_lock(struct pg_conn *conn, bool *ret_mine, struct error *err)
-{
-	const struct pg_wait wait = { clock_now_ns() + STEP_TIMEOUT_NS, -1 };
-	PGresult *result CLEANUP(pg_result_cleanup) = NULL;
-	char sql[96];
-
-	(void)snprintf(sql, sizeof(sql),
-		"BEGIN; SELECT pg_try_advisory_xact_lock(%d)",
-		SCHEMA_LOCK_PUBLISHER);
-	int rc = pg_command(conn, &wait, sql, &result, err);
-	if (rc == 0)
-		*ret_mine = *PQgetvalue(result, 0, 0) == 't';
-	return rc;
-}
-
-static int
-unlock(struct pg_conn *conn, struct error *err)
-{
-	const struct pg_wait wait = { clock_now_ns() + STEP_TIMEOUT_NS, -1 };
-	PGresult *result CLEANUP(pg_result_cleanup) = NULL;
-
-	return pg_command(conn, &wait, "ROLLBACK", &result, err);
-}
-
+/* Given back at once: were this api killed, a fence might wait for it. */
 static int
 publish(struct upkeep *upkeep, struct error *err)
 {
-	struct pool *pool = pg_write_pool(upkeep->config.loader->pg);
-	struct pool_entry *entry;
-	struct error ignored;
-	bool mine = false;
-	int rc = pool_acquire(
-		pool, "upkeep", clock_now_ns() + STEP_TIMEOUT_NS, &entry, err);
+	int rc = role_take(&upkeep->role, err);
 
-	if (rc != 0)
-		return rc;
-	struct pg_conn *conn = entry->resource;
-	int lock_rc = try_lock(conn, &mine, err);
-	rc = lock_rc;
-	if (rc == 0 && mine)
+	if (rc == 0 && upkeep->role.mine)
 		rc = tend_events(upkeep, err);
-	if (lock_rc == 0)
-		lock_rc = unlock(conn, &ignored);
-	pool_release(pool, &entry, pg_verdict(conn, lock_rc));
+	role_leave(&upkeep->role);
 	return rc;
 }
 
@@ -382,6 +347,9 @@ upkeep_start(const struct upkeep_config *config)
 	if (upkeep == NULL)
 		abort();
 	upkeep->config = *config;
+	upkeep->role = (struct role){ .pg = config->loader->pg,
+		.name = "publisher",
+		.holder = config->instance_id };
 	upkeep->generations = calloc(
 		redis_shards_count(config->loader->shards), sizeof(uint64_t));
 	if (upkeep->generations == NULL)

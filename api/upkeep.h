@@ -5,7 +5,7 @@
  *
  *  - publish again events whose version in Redis is behind PostgreSQL's, and
  *    have those rebuilt that Redis lacks or that stay fenced though nobody
- *    rebuilds them (one api does it, under an advisory lock);
+ *    rebuilds them (one api at a time: api/role.h);
  *  - after a restart of Redis, see whether its numbers are still the newest;
  *  - look at the events, for coupon.outbox.* and coupon.event.*.
  *
@@ -27,6 +27,7 @@ struct upkeep;
 struct upkeep_config {
 	const struct event_loader *loader; /* borrowed, as all here */
 	const struct settings *settings;   /* Kafka's names */
+	const char *instance_id;           /* this api among the others */
 	const struct migration *migration; /* nothing before it is done */
 	/* The highest number of the event this process has handed out. */
 	int64_t (*seen_highest)(void *arg, int64_t coupon_id);

@@ -99,6 +99,28 @@ check_pairs(struct snapshot *snapshot, struct error *err)
 	return rc;
 }
 
+/*
+ * Of the api's threads two keep a connection for some time, the one that
+ * rebuilds and the one that compares, and ask for another meanwhile, to keep
+ * their lease: with fewer than three nobody gets anywhere.  The consumer's
+ * threads never hold two.
+ */
+static int
+check_connections(const struct snapshot *snapshot, struct error *err)
+{
+	enum { API_MIN = 3 };
+	const struct config_value *value =
+		VALUE(snapshot, datasource_maximum_pool_size);
+
+	if (snapshot->kind != DAEMON_API ||
+		snapshot->settings.datasource_maximum_pool_size >= API_MIN)
+		return 0;
+	return snapshot_fail(value, err,
+		"expected at least %d for the api, whose rebuild and whose "
+		"comparison hold one each while they ask for another, got %s",
+		API_MIN, value->value);
+}
+
 static bool
 is_postgres_uri(const char *text)
 {
@@ -227,6 +249,8 @@ snapshot_check(struct snapshot *snapshot, struct error *err)
 {
 	int rc = check_pairs(snapshot, err);
 
+	if (rc == 0)
+		rc = check_connections(snapshot, err);
 	if (rc == 0)
 		rc = check_texts(snapshot, err);
 	if (rc == 0)

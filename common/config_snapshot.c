@@ -17,6 +17,7 @@ snapshot_new(enum daemon_kind kind)
 {
 	struct snapshot *snapshot = must(calloc(1, sizeof(*snapshot)));
 
+	snapshot->kind = kind;
 	for (size_t i = 0; i < config_n_options; i++) {
 		const struct config_value value = {
 			.option = &config_options[i],

@@ -45,6 +45,7 @@ struct text {
 };
 
 struct snapshot {
+	enum daemon_kind kind; /* whose settings these are */
 	struct settings settings;
 	/* One per option, in the table's order, then the properties as they
 	 * were first named. */

@@ -17,8 +17,7 @@
  */
 enum schema_lock {
 	SCHEMA_LOCK_MIGRATION = -1,
-	SCHEMA_LOCK_PUBLISHER = -2, /* the api that re-publishes events */
-	/* -3 was the reconciler's, before api/role.h. */
+	/* -2 and -3 were those of the roles, before api/role.h. */
 };
 
 struct error;

@@ -116,6 +116,24 @@ defaults_are_those_of_the_daemon(void **state UNUSED)
 }
 
 static void
+only_the_api_needs_three_connections(void **state UNUSED)
+{
+	static const char two[] =
+		"--set\0datasource.hikari.maximum-pool-size=2\0";
+	struct config *config = NULL;
+	struct error err = { 0 };
+
+	assert_int_equal(load_as(DAEMON_CONSUMER, two, &config, &err), 0);
+	config_free(config);
+	assert_int_equal(
+		load_as(DAEMON_API, two, &config, &err), -ERROR_CONFIG_INVALID);
+	assert_string_equal(err.msg,
+		"--set: datasource.hikari.maximum-pool-size: expected at "
+		"least 3 for the api, whose rebuild and whose comparison hold "
+		"one each while they ask for another, got 2");
+}
+
+static void
 later_sources_win(void **state UNUSED)
 {
 	struct config *config;
@@ -242,6 +260,9 @@ static const struct {
 	{ "datasource.hikari.minimum-idle: 6\n",
 		"expected at most datasource.hikari.maximum-pool-size (5, "
 		"default), got 6" },
+	{ "datasource:\n  hikari:\n    maximum-pool-size: 2\n",
+		"3: datasource.hikari.maximum-pool-size: expected at least 3 "
+		"for the api" },
 	{ "datasource.url: db:5432\n", "expected a URI such as" },
 	{ "redis.cluster.nodes: a:1\n", "not supported in this version" },
 	{ "kafka.topic: coupon-issue-requests.dlq\n",
@@ -663,6 +684,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults_are_those_of_the_daemon),
+		cmocka_unit_test(only_the_api_needs_three_connections),
 		cmocka_unit_test(later_sources_win),
 		cmocka_unit_test(placeholders_are_filled_from_the_environment),
 		cmocka_unit_test(

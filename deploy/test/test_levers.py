@@ -113,6 +113,17 @@ def test_a_resize_under_load_costs_no_request(world, file):
     audited(api, action="refresh", result="changed")
 
 
+def test_the_api_keeps_the_connections_that_it_heals_with(world):
+    name, api = "datasource.hikari.maximum-pool-size", world["api"]
+    reply = post(world, "api", "/actuator/env", {"name": name, "value": 2})
+    assert reply.status == 422
+    assert f"{name}: expected at least 3 for the api" in reply.body.decode()
+    assert api.metric("hikaricp.connections.max") == 5
+    reply = post(world, "api", "/actuator/env", {"name": name, "value": 3})
+    assert reply.status == 200, reply
+    assert world["service"].admin(api, "DELETE", "/actuator/env").status == 200
+
+
 @both
 def test_refresh_says_what_needs_a_restart(world, file, kind):
     daemon = world[kind]

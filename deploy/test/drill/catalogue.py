@@ -39,7 +39,7 @@ DRILLS = {drill.name: drill for drill in (
           "Redis Connection Pool exhausted", strikes.small_pool,
           ("RedisPoolExhausted",), (REDIS_PENDING,), rate=300),
     Drill("pool-waiters", "a forgotten transaction locks user_coupon, the api "
-          "has two connections", WAITERS, strikes.readers_wait,
+          "has three connections", WAITERS, strikes.readers_wait,
           ("PoolWaiters",), (DB_PENDING,)),
     Drill("leak", "connections of the consumer are held for longer than 2 s",
           "Connection leak suspected", strikes.held_connections,

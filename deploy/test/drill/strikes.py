@@ -51,7 +51,7 @@ def locked(world):
 @contextmanager
 def readers_wait(world):
     """Users ask for their coupons, and the answer is behind a lock."""
-    world.configure("api", datasource__hikari__maximum_pool_size=2)
+    world.configure("api", datasource__hikari__maximum_pool_size=3)
     over = threading.Event()
 
     def read():
