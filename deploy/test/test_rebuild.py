@@ -98,9 +98,8 @@ def test_the_fence_of_an_event_long_over_is_lifted(make_service):
     service.query("UPDATE coupon SET opens_at = '2000-01-01',"
                   " closes_at = '2000-01-02' WHERE id = %s", event)
     service.redis.hset(f"{{c:{event}}}:event", mapping={"fenced": 99, "epoch": 99})
-    wait_for(lambda: api.get(f"/api/coupons/{event}").json["state"] == "CLOSED",
-             what="the rebuild")
-    assert rebuilds(api, "fenced") == 1
+    wait_for(lambda: rebuilds(api, "fenced") == 1, what="the rebuild")
+    assert api.get(f"/api/coupons/{event}").json["state"] == "CLOSED"
 
 
 def test_a_stopped_api_does_not_keep_an_event_closed(make_service):
