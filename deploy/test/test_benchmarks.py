@@ -3,6 +3,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 
@@ -102,3 +103,50 @@ def test_a_table_says_what_is_of_another_commit(tmp_path):
         "| second | 1.00 x | 1.00 .. 1.00 | - | - | so |"]
     measured("def", "first")
     assert "abc" not in (tmp_path / "results.json").read_text()
+
+
+CPU = "CPU per accepted request over constant reply, {} connections, 2 threads, appendfsync {}"
+RATE = "accepted requests/s over constant reply, {} connections, 2 threads, appendfsync {}"
+DELAYED = ("Redis delayed by 50 ms, 10 connections, 500 clients: requests/s over "
+           "max-pipeline 1")
+FIRST, SECOND, API = r"^([\d,]+)", r"over ([\d,]+)", r"api ([\d.]+) us"
+# What is beyond these is no noise: speed differs by 1.45 between two runs on one
+# machine, memory per user by 1.12 with their number, of which the page has the
+# highest.
+SPEED, LATENCY, MEMORY = (0.63, 1.6), (0.9, 1.1), (0.98, 1.15)
+
+
+@pytest.mark.parametrize("row, bounds, figures", [
+    ("accepted requests/s", SPEED, [
+        (RATE.format(64, "always"), FIRST), (RATE.format(500, "always"), FIRST)]),
+    ("the same, `everysec`", SPEED, [
+        (RATE.format(64, "everysec"), FIRST), (RATE.format(500, "everysec"), FIRST)]),
+    ("CPU of the api", SPEED, [
+        (CPU.format(64, "always"), API), (CPU.format(64, "everysec"), API)]),
+    ("refused requests/s", SPEED, [
+        ("sold-out flood: requests/s over constant reply", FIRST),
+        ("429 flood: requests/s over constant reply", FIRST)]),
+    ("requests/s with Redis 50 ms away", LATENCY, [(DELAYED, FIRST), (DELAYED, SECOND)]),
+    ("rows/s of one partition", SPEED, [
+        ("consumer rows/s, backlog of 200,000, one partition, over bare batched INSERTs",
+         FIRST)]),
+    ("Redis memory per user", MEMORY, [("Redis memory per user who has a coupon", None)]),
+    ("RSS of an api", MEMORY, [
+        ("RSS of api with 1,000 idle connections", None),
+        ("RSS of api with 10,000 idle connections", None)]),
+])
+def test_the_page_on_capacity_has_the_committed_figures(row, bounds, figures):
+    known = {record["name"]: record for record in json.loads(
+        (ROOT / "loadtest/bench/results.json").read_text())["figures"]}
+    page = (ROOT / "docs/capacity.md").read_text()
+    (cell,) = re.findall(rf"^\| {re.escape(row)}.*\| (.*) \|$", page, re.M)
+    written = [_number(text) for text in re.findall(r"\d[\d,.]*\d|\d", cell)]
+    measured = [_number(re.search(pattern, known[name]["note"])[1]) if pattern
+                else known[name]["median"] for name, pattern in figures]
+    assert len(written) == len(measured)
+    for ours, theirs in zip(written, measured):
+        assert bounds[0] < ours / theirs < bounds[1], cell
+
+
+def _number(text):
+    return float(text.replace(",", ""))
