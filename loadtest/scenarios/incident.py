@@ -8,14 +8,14 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
-from dataclasses import dataclass
 
+import columns
 import draw
 import generators
 import queueing
 import report
 from chaos.proxy import Proxy
+from columns import Column, Scene
 from remote import Refused, fetch_json
 from table import PLENTY
 from target import DIRECTORY, private_stack, wait_for
@@ -25,7 +25,7 @@ DELAY_MS = 50
 # What queueing.solve() finds: requests/s, and seconds at the peak.
 ORDINARY, HELD = 100, 1.37
 # The live scene's load stays at the peak: nobody waits for it to pass.
-STEP_AT, LIVE_SECONDS, RECOVERED_MS = 10, 75, 300
+STEP_AT, LIVE_SECONDS = 10, 75
 
 POOL, LIMITER = "redis.pool", "ratelimiter.coupon-issue"
 BREAKER = "circuitbreaker.coupon-issue.enabled"
@@ -42,60 +42,11 @@ OURS = {**BEFORE, f"{POOL}.max-pipeline": 64, f"{POOL}.max-wait": "500ms",
 FIX = {f"{POOL}.max-active": 50, f"{POOL}.max-idle": 50, f"{POOL}.max-pipeline": 64}
 
 
-@dataclass
-class Column:
-    """One run, with what is said about it."""
-
-    title: str
-    arrivals: object
-    samples: list
-    violations: int
-
-    def __post_init__(self):
-        self.ok = self.arrivals.ms(status=202)
-        self.n = len(self.arrivals.records)
-        self.errors = self.arrivals.errors()
-
-    def cells(self):
-        """{name of a row: (value, text)}."""
-        def at(percent):
-            value = generators.percentile(self.ok, percent)
-            return value, f"{value:,.0f} ms"
-        limited = sum(r.status == 429 for r in self.arrivals.records)
-        active, most = max((s[1], s[3]) for s in self.samples)
-        waiting = max(s[2] for s in self.samples)
-        return {
-            "p50": at(50), "p95": at(95), "p99": at(99),
-            "error rate": _share(self.errors, self.n),
-            "refused at once (429)": _share(limited, self.n),
-            "success rate": _share(len(self.ok), self.n),
-            "max accepted/s": _max_rps(self.arrivals.records),
-            "pool use": (active / most, f"{active} of {most}"),
-            "waiting for a connection": (waiting, f"{waiting:,}"),
-            "violations": (self.violations, str(self.violations))}
-
-    def error_text(self):
-        """What most of those that failed were told."""
-        failed = Counter({key: n for key, n in self.arrivals.outcomes().items()
-                          if key[0] not in (202, 409, 429)})
-        if not failed:
-            return ""
-        return self.arrivals.first[failed.most_common(1)[0][0]] or "no answer"
-
-
-def _share(n, total):
-    return n / total, f"{n / total:.1%}"
-
-
-def _max_rps(records):
-    most = max(Counter(int(r.done) for r in records if r.status == 202).values())
-    return most, f"{most:,}"
-
-
 # ---- the runs ----
 
 def measure(target, title, settings, profile, meanwhile=None):
-    """A column; meanwhile(begin) runs in a thread beside the load."""
+    """A column and the time.monotonic() of its begin; meanwhile() runs in a
+    thread beside the load."""
     print(f"{title} ...", flush=True)
     target.set(settings)
     event = target.new_event(title, PLENTY)
@@ -106,101 +57,65 @@ def measure(target, title, settings, profile, meanwhile=None):
         thread.start()
         arrivals = generators.finish_openload(process, log)
     thread.join()
-    settled = target.settle(event)
-    found = target.verify()["violations"]
-    accepted = len(arrivals.ms(status=202))
-    # Who got no answer may have a coupon; who was told so must.
-    if not accepted <= settled["issued"] <= accepted + arrivals.errors():
-        found += 1
-    return Column(title, arrivals, watch.samples, found)
+    # The generator connects first: its clock begins after the others'.
+    begin = arrivals.begin_unix - time.time() + time.monotonic()
+    samples = [(second + watch.begin - begin, *rest)
+               for second, *rest in watch.samples]
+    issued = target.settle(event)["issued"]
+    return Column(title, arrivals, samples, *columns.audited(
+        target.verify(), issued, arrivals)), begin
 
 
 class Operator:
-    """Waits for the page and does what the runbook says; when, in seconds."""
+    """Waits for the page and does what the runbook says: when, by
+    time.monotonic(), or the trouble it had."""
 
-    def __init__(self, target, alertmanager_port):
-        self._target = target
+    def __init__(self, target, alertmanager_port, patience_s=LIVE_SECONDS - 20):
+        self._target, self._patience_s = target, patience_s
         self._url = f"http://127.0.0.1:{alertmanager_port}/api/v2/alerts"
-        self.paged = self.fixed = None
+        self.paged = self.asked = self.reloaded = None
+        self.trouble = ""
 
     def __call__(self):
-        begin = time.monotonic()
-        wait_for(self._is_paged, LIVE_SECONDS - 20, "the page")
-        self.paged = time.monotonic() - begin
-        self._target.set(FIX)
-        self.fixed = time.monotonic() - begin
+        try:
+            wait_for(self._is_paged, self._patience_s, f"the page ({columns.ALERT})")
+            self.paged = time.monotonic()
+            self._target.write(FIX)
+            self.asked = time.monotonic()
+            self._target.refresh(self._target.url)
+            self.reloaded = time.monotonic()
+        except (OSError, Refused) as error:  # a TimeoutError is an OSError
+            self.trouble = f"not repaired: {error}"
 
     def _is_paged(self):
         try:
-            return any(alert["labels"]["alertname"] == "RedisPoolExhausted"
+            return any(alert["labels"]["alertname"] == columns.ALERT
                        for alert in fetch_json(self._url))
         except (OSError, Refused):
             return False
 
+    def times(self, begin):
+        return [at and at - begin for at in (self.paged, self.asked, self.reloaded)]
+
 
 def live(target, alertmanager_port):
-    """(column, seconds of page, reload and recovery)."""
     operator = Operator(target, alertmanager_port)
     peak = queueing.PEAK
-    column = measure(target, "live", BEFORE, [
+    column, begin = measure(target, "live", BEFORE, [
         (0, ORDINARY), (STEP_AT, ORDINARY), (STEP_AT + 1, peak),
         (LIVE_SECONDS - 10, peak), (LIVE_SECONDS - 9, ORDINARY),
         (LIVE_SECONDS, ORDINARY)], operator)
-    return column, operator.paged, operator.fixed, recovered(
-        column.arrivals.records, operator.fixed)
-
-
-def recovered(records, since):
-    """The end of the last request after `since` that failed or was slow."""
-    return max((r.done for r in records if r.due >= since and (
-        r.status != 202 or r.done - r.due > RECOVERED_MS / 1e3)), default=since)
-
-
-# ---- what is shown ----
-
-REPORT = {"p95": "2,500 ms", "error rate": "8.5%", "success rate": "91.5%",
-          "pool use": "10 of 10"}
-
-
-def table(title, heads, rows):
-    """Markdown."""
-    return "\n".join([f"### {title}", "", "| | " + " | ".join(heads) + " |",
-                      "|---" + "|--:" * len(heads) + "|",
-                      *("| " + " | ".join(row) + " |" for row in rows), ""])
-
-
-def change(value, base):
-    return f" ({(value - base) / base:+.0%})" if base else ""
+    return Scene(column, STEP_AT, *operator.times(begin), operator.trouble)
 
 
 def pool_error(target):
-    """How the api's log puts it, the last time."""
-    found = re.findall(r'thread=http.*error="(Unable to acquire connection from pool'
-                       r'[^"]*)"', (target.dir / "api.log").read_text(errors="replace"))
-    if not found:
-        raise RuntimeError("the pool did not run dry: its error is not in the log")
-    return found[-1]
+    """How the api's log puts it, the last time; "" if it never does."""
+    found = re.findall(rf'thread=http.*error="({columns.ERROR_TEXT}[^"]*)"',
+                       (target.dir / "api.log").read_text(errors="replace"))
+    return found[-1] if found else ""
 
 
-def tables(before, said, columns, scene):
-    first = before.cells()
-    others = [column.cells() for column in columns]
-    _, paged, fixed, well = scene
-    return "\n".join([
-        table("3.2 The incident", ("report", "replayed"), [
-            (name, REPORT.get(name, "-"), text) for name, (_, text) in first.items()]),
-        f"The api's log:\n\n```\n{said}\n```\n\nThe clients were told:\n\n"
-        f"```json\n{before.error_text()}\n```\n",
-        table("5.1 Before and after", ("before", *(c.title for c in columns)), [
-            (name, text, *(other[name][1] + change(other[name][0], value)
-                           for other in others))
-            for name, (value, text) in first.items()]),
-        table("Put right while it lasts", ("s",), [
-            ("from the load to the page", f"{paged - STEP_AT:.1f}"),
-            ("from the page to the reload being done", f"{fixed - paged:.1f}"),
-            ("from the reload to the last failed or slow request", f"{well - fixed:.1f}"),
-        ])])
-
+# ---- what is shown ----
 
 def about():
     origin = report.machine()
@@ -220,32 +135,49 @@ def main():
         try:
             proxy.add("redis", "latency", ["downstream"], latency=DELAY_MS)
             target.start("api", LOCAL_REDIS_PORT=str(proxy.listen["redis"]))
-            before = measure(target, "before", BEFORE, load)
+            before, _ = measure(target, "before", BEFORE, load)
             said = pool_error(target)
-            columns = [measure(target, title, settings, load) for title, settings in (
-                ("after: 50 connections", AFTER), ("ours: 10 pipelined", OURS))]
+            after, _ = measure(target, "after: 50 connections", AFTER, load)
+            ours, _ = measure(target, "ours: 10 pipelined", OURS, load)
+            show(said, before, after, ours)
             target.start("prometheus", "alertmanager")
             scene = live(target, target.alertmanager_port)
         finally:
             proxy.close()
-    show(before, said, columns, scene)
-    sys.exit(any(column.violations for column in (before, *columns, scene[0])))
+    show_live(before, after, ours, scene)
+    missing = columns.unmet(before, said, after, ours, scene)
+    for line in missing:
+        print(f"NOT MET: {line}")
+    sys.exit(bool(missing))
 
 
-def show(before, said, columns, scene):
-    print(about() + "\n" + tables(before, said, columns, scene))
-    _draw("incident", [before, *columns], window=(15, 45))
-    # The reload follows the page at once, and recovery the reload.
-    _draw("incident-live", [scene[0]], [
-        ("live", STEP_AT, "load"), ("live", scene[2], "page, reload")])
+def show(said, *runs):
+    """Before the live scene, which can go wrong in more ways."""
+    print(about(), columns.incident(runs[0], said), columns.comparison(*runs), sep="\n")
+    _draw("incident", runs, window=(15, 45))
+    _write(runs)
+
+
+def show_live(before, after, ours, scene):
+    print(columns.comparison(before, after, ours, live=scene.column),
+          columns.repair(scene), sep="\n")
+    marks = [("live", STEP_AT, "load")]
+    if scene.reloaded is not None:
+        # The reload follows the page at once, and recovery the reload.
+        marks.append(("live", scene.asked, "page, reload"))
+    _draw("incident-live", [scene.column], marks)
+    _write((before, after, ours, scene.column))
+
+
+def _write(runs):
     (DIRECTORY / "incident.json").write_text(json.dumps({
         column.title: {name: text for name, (_, text) in column.cells().items()}
-        for column in (before, *columns, scene[0])}, indent=1) + "\n")
+        for column in runs}, indent=1) + "\n")
 
 
-def _draw(name, columns, marks=(), **options):
-    figure = draw.timeline({c.title: (c.arrivals.records, c.samples)
-                            for c in columns}, marks, **options)
+def _draw(name, runs, marks=(), **options):
+    figure = draw.timeline({run.title: (run.arrivals.records, run.samples)
+                            for run in runs}, marks, **options)
     path = DIRECTORY / f"{name}.png"
     draw.png(path, figure)
     print(path)
