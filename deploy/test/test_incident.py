@@ -17,6 +17,7 @@ sys.path.append(str(ROOT / "loadtest/scenarios"))
 import columns  # noqa: E402
 from generators import Arrivals, Record  # noqa: E402
 
+PAGE = ROOT / "docs/incident.md"
 SAID = "Unable to acquire connection from pool: redis, timed out after 3000ms"
 TOLD = '{"code":"SERVICE_UNAVAILABLE","reason":"EXHAUSTED"}'
 CODES = {429: "RATE_LIMITED", 503: "SERVICE_UNAVAILABLE"}
@@ -197,6 +198,20 @@ def test_a_run_without_an_answer_has_a_column():
     nothing = columns.Column("ours", run((10, 3000, 503)), [])
     assert nothing.cells()["max accepted/s"] == (0, "0")
     assert len(unmet(o=lambda: nothing)) == 2
+
+
+def test_the_page_has_the_tables_that_are_printed():
+    """The same tables, columns and rows, and what it has of the report; the
+    measured cells are those of another run."""
+    printed, written = rows(everything(live())), rows(PAGE.read_text())
+    assert list(written) == list(printed)
+    for title, (heads, cells) in printed.items():
+        assert len(written[title][0]) == len(heads), title
+        assert list(written[title][1]) == list(cells), title
+        if heads[0] == "report":
+            assert written[title][0] == heads
+            assert ([row[0] for row in written[title][1].values()] ==
+                    [row[0] for row in cells.values()]), title
 
 
 # ---- the command ----
