@@ -27,6 +27,7 @@ struct suspect {
 };
 
 struct suspects {
+	const struct restart_check *check;
 	struct suspect *items;
 	size_t n;
 };
@@ -50,6 +51,14 @@ note_message(void *arg, const rd_kafka_message_t *kafka, struct error *err)
 	return 0;
 }
 
+static int
+tick(void *arg, struct error *err)
+{
+	const struct suspects *suspects = arg;
+
+	return suspects->check->tick(suspects->check->tick_arg, err);
+}
+
 /* Fills in_kafka of each. */
 static int
 read_kafka(const struct restart_check *check, struct suspects *suspects,
@@ -71,6 +80,7 @@ read_kafka(const struct restart_check *check, struct suspects *suspects,
 		.starts = offsets.items,
 		.n_starts = offsets.n,
 		.message = note_message,
+		.tick = tick,
 		.arg = suspects,
 		.deadline_ns = check->deadline_ns,
 	};
@@ -214,7 +224,8 @@ restart_check_run(const struct restart_check *check, const int64_t *coupon_ids,
 {
 	if (n == 0)
 		return 0; /* also while Kafka cannot be asked */
-	struct suspects suspects = { calloc(n, sizeof(struct suspect)), n };
+	struct suspects suspects = { check, calloc(n, sizeof(struct suspect)),
+		n };
 
 	if (suspects.items == NULL)
 		return error_set(

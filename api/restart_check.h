@@ -25,6 +25,9 @@ struct restart_check {
 	/* The highest number this process was told of; any thread. */
 	int64_t (*seen_highest)(void *arg, int64_t coupon_id);
 	void *arg;
+	/* While Kafka is read; an error ends the check. */
+	int (*tick)(void *tick_arg, struct error *err);
+	void *tick_arg;
 	int64_t deadline_ns;
 };
 

@@ -192,6 +192,17 @@ publish(struct upkeep *upkeep, struct error *err)
 /* ---- restarts of Redis ---- */
 
 static int
+go_on(void *arg, struct error *err)
+{
+	struct upkeep *upkeep = arg;
+
+	mutex_lock(&upkeep->lock);
+	bool stopping = locked(upkeep)->stopping;
+	mutex_unlock(&upkeep->lock);
+	return stopping ? error_set(err, ERROR_CLOSED, "upkeep: stopping") : 0;
+}
+
+static int
 check_shard(struct upkeep *upkeep, struct pool *pool, struct error *err)
 {
 	const struct restart_check check = {
@@ -199,6 +210,8 @@ check_shard(struct upkeep *upkeep, struct pool *pool, struct error *err)
 		.settings = upkeep->config.settings,
 		.seen_highest = upkeep->config.seen_highest,
 		.arg = upkeep->config.arg,
+		.tick = go_on,
+		.tick_arg = upkeep,
 		.deadline_ns = clock_now_ns() + CHECK_TIMEOUT_NS,
 	};
 	int64_t *ids;

@@ -8,6 +8,7 @@ free numbers and the total add up.
 import os
 import signal
 import time
+from pathlib import Path
 
 from service import wait_for
 from stack import PATIENCE
@@ -261,5 +262,23 @@ def test_a_rebuild_that_waits_for_kafka_keeps_its_lease_and_ends_when_told(make_
     wait_for(lambda: lease_of(service, event), what="the rebuild")
     time.sleep(6.5)  # the lease is one of 5 s
     assert lease_of(service, event) == (100, True)
+    api.signal(signal.SIGTERM)
+    assert api.process.wait(8 * PATIENCE) == 0
+
+
+def test_an_api_ends_when_told_while_it_checks_what_redis_holds(make_service):
+    """Kafka holds its answers back for longer than anybody waits."""
+    service = make_service()
+    api = service.api()
+    event = service.event(api, 100)
+    assert Load([api.port], event, [1]).join()[0].status == 202
+    wait_for(lambda: service.redis.zcard(f"{{c:{event}}}:pending") == 0,
+             what="Kafka's acknowledgement")
+    api.stop()
+    api = service.api(ready=False, **{"kafka.properties.fetch.min.bytes": 10_000_000,
+                                      "kafka.properties.fetch.wait.max.ms": 40_000})
+    tasks = Path(f"/proc/{api.process.pid}/task")
+    wait_for(lambda: [(task / "comm").read_text() for task in tasks.iterdir()]
+             .count("rdk:main\n") == 2, what="a reader of the topic")
     api.signal(signal.SIGTERM)
     assert api.process.wait(8 * PATIENCE) == 0
