@@ -11,7 +11,9 @@
  *
  * What is a failure: Redis unreachable, timed out or answering with an error,
  * and an exhausted pool; counted once per request, after its retry.
- * SOLD_OUT, DUPLICATE and every 4xx are successes.
+ * SOLD_OUT, DUPLICATE and every 4xx are successes.  What is neither: a pool
+ * that an operator has suspended, and our own shutdown.  They would open the
+ * breaker on a healthy Redis and hide their cause behind BREAKER_OPEN.
  *
  * Any thread.  `now_ns` is the caller's clock_now_ns().  Asking for a permit
  * while CLOSED is one atomic load; recording takes a short lock.

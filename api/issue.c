@@ -113,6 +113,10 @@ forward(struct issue *issue, const struct issue_reply *reply)
 static void
 report(struct issue *issue, const struct issue_verdict *verdict)
 {
+	if (verdict->redis_untried) {
+		admission_forget(issue->loop->api->admission, &issue->permit);
+		return;
+	}
 	admission_report(issue->loop->api->admission, &issue->permit,
 		http_loop_now_ns(issue->loop->loop),
 		verdict->redis_failed ? BREAKER_FAILURE : BREAKER_SUCCESS);

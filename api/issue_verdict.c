@@ -44,6 +44,13 @@ issue_outcome_name(enum issue_outcome outcome)
 	return outcome_names[outcome];
 }
 
+/* Our own doing, or an operator's: it says nothing of Redis. */
+static bool
+is_untried(enum error_kind kind)
+{
+	return kind == ERROR_CLOSED || kind == ERROR_SUSPENDED;
+}
+
 static struct issue_verdict
 judge_error(const struct issue_end *end)
 {
@@ -53,8 +60,9 @@ judge_error(const struct issue_end *end)
 		.outcome =
 			refused ? ISSUE_OUTCOME_REFUSED : ISSUE_OUTCOME_UNKNOWN,
 		.reason = unavailable_reason(end->error),
-		.redis_failed = end->error != ERROR_CLOSED &&
-				end->error != ERROR_FENCED,
+		.redis_failed =
+			!is_untried(end->error) && end->error != ERROR_FENCED,
+		.redis_untried = is_untried(end->error),
 	};
 }
 

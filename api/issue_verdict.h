@@ -51,7 +51,9 @@ struct issue_end {
 struct issue_verdict {
 	enum issue_outcome outcome;
 	const char *reason; /* of a 503 (REFUSED, UNKNOWN), else NULL */
-	bool redis_failed;  /* counts as a failure for the breaker */
+	/* For the breaker: neither is a success. */
+	bool redis_failed;  /* counts as a failure */
+	bool redis_untried; /* nothing is learned of Redis */
 };
 
 /*

@@ -103,7 +103,7 @@ enter(struct pool *pool, struct pool_waiter *waiter, int64_t now)
 	if (s->failing && pool_total(pool) == 0 && !s->suspended)
 		return ERROR_CONNECT_FAILING;
 	if (s->waiting >= s->config.max_waiters)
-		return ERROR_QUEUE_FULL;
+		return s->suspended ? ERROR_SUSPENDED : ERROR_QUEUE_FULL;
 	waiter->since_ns = now;
 	waiter->state = POOL_WAITER_QUEUED;
 	TAILQ_INSERT_TAIL(&s->queue, waiter, link);

@@ -128,8 +128,10 @@ int
 pool_refuse(const struct pool *pool, const struct pool_snapshot *cut,
 	enum error_kind kind, int64_t waited_ns, struct error *err)
 {
-	const bool refused = kind == ERROR_CLOSED || kind == ERROR_QUEUE_FULL ||
-			     (kind == ERROR_CONNECT_FAILING && waited_ns == 0);
+	const bool refused =
+		kind == ERROR_CLOSED || kind == ERROR_QUEUE_FULL ||
+		(waited_ns == 0 && (kind == ERROR_CONNECT_FAILING ||
+					   kind == ERROR_SUSPENDED));
 	char cause[160] = "";
 
 	if (kind == ERROR_CONNECT_FAILING)

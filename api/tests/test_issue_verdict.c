@@ -141,6 +141,17 @@ our_own_shutdown_is_no_failure_of_redis(void **state)
 	assert_false(issue_judge(&end).redis_failed);
 }
 
+/* Ten of them would open the breaker, and hide the lever behind it. */
+static void
+a_suspended_pool_is_no_failure_of_redis_nor_a_success(void **state)
+{
+	(void)state;
+	const struct issue_end end = { .error = ERROR_SUSPENDED };
+
+	assert_false(issue_judge(&end).redis_failed);
+	assert_true(issue_judge(&end).redis_untried);
+}
+
 static void
 outcomes_have_stable_names(void **state)
 {
@@ -175,6 +186,8 @@ main(void)
 		cmocka_unit_test(
 			an_error_of_redis_refuses_only_what_was_sent_once),
 		cmocka_unit_test(our_own_shutdown_is_no_failure_of_redis),
+		cmocka_unit_test(
+			a_suspended_pool_is_no_failure_of_redis_nor_a_success),
 		cmocka_unit_test(a_database_out_of_reach_is_called_by_its_name),
 		cmocka_unit_test(outcomes_have_stable_names),
 	};

@@ -118,7 +118,7 @@ model_request(struct model *m, int waiter, const struct pool_conn **lent)
 	if (m->failing && model_total(m) == 0 && !m->suspended)
 		return ERROR_CONNECT_FAILING;
 	if (m->waiting >= m->config.max_waiters)
-		return ERROR_QUEUE_FULL;
+		return m->suspended ? ERROR_SUSPENDED : ERROR_QUEUE_FULL;
 	m->queued_at[m->waiting] = m->now;
 	m->queue[m->waiting++] = waiter;
 	return ERROR_BUSY;

@@ -347,6 +347,25 @@ suspended_pool_lends_nothing_and_opens_nothing(void **state)
 	fixture_fini(f);
 }
 
+/* A full queue is the lever's doing, not the size's. */
+static void
+who_finds_no_place_in_a_suspended_pool_is_told_of_the_lever(void **state)
+{
+	struct fixture *f = *state;
+	struct pool_waiter waiter, late;
+	struct error err;
+
+	f->config.max_waiters = 1;
+	fixture_start(f, 0);
+	pool_suspend(f->pool);
+	fixture_queue(f, &waiter);
+	assert_int_equal(pool_request(f->pool, &late, f->inbox, "test", &err),
+		-ERROR_SUSPENDED);
+	assert_non_null(strstr(err.msg, "refused after 0ms"));
+	assert_true(pool_cancel(f->pool, &waiter, NULL));
+	fixture_fini(f);
+}
+
 static void
 connection_returned_to_a_suspended_pool_stays_idle(void **state)
 {
@@ -414,6 +433,7 @@ main(void)
 		T(known_dead_server_refuses_at_once),
 		T(waiting_for_a_dead_server_is_not_exhaustion),
 		T(suspended_pool_lends_nothing_and_opens_nothing),
+		T(who_finds_no_place_in_a_suspended_pool_is_told_of_the_lever),
 		T(connection_returned_to_a_suspended_pool_stays_idle),
 		T(drained_pool_fails_waiters_and_newcomers),
 	};
