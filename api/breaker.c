@@ -31,6 +31,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/param.h>
 
 struct breaker {
 	_Atomic uint64_t word CACHE_ALIGNED; /* generation << 3 | state */
@@ -327,7 +328,8 @@ breaker_retry_after_ns(struct breaker *breaker, int64_t now_ns)
 
 	switch (state_of(load_word(breaker))) {
 	case BREAKER_OPEN:
-		left = s->entered_ns + s->open_ns - now_ns;
+		left = MIN(
+			s->entered_ns + s->open_ns - now_ns, BREAKER_PROBED_NS);
 		break;
 	case BREAKER_FORCED_OPEN:
 		left = s->config.open_ns;

@@ -22,6 +22,7 @@
 #define API_BREAKER_H
 
 #include "api/breaker_history.h"
+#include "common/clock.h"
 #include "common/compiler.h"
 
 #include <stdbool.h>
@@ -92,7 +93,14 @@ void breaker_record(struct breaker *breaker,
 void breaker_release(
 	struct breaker *breaker, const struct breaker_permit *permit);
 
-/* Time until trials begin; 0 when calls are permitted. */
+/*
+ * When to come again; 0 when calls are permitted.  While OPEN never more than
+ * BREAKER_PROBED_NS, however long it may stay so: trials begin as soon as a
+ * background probe succeeds, and who was told to stay away for the whole time
+ * would miss that by half a minute.  FORCED_OPEN, which no probe ends: the
+ * configured time in OPEN.
+ */
+#define BREAKER_PROBED_NS (1 * NS_PER_S)
 int64_t breaker_retry_after_ns(struct breaker *breaker, int64_t now_ns);
 
 /* A background probe of Redis succeeded: an OPEN breaker goes to trials. */

@@ -133,12 +133,28 @@ open_refuses_until_strictly_after_its_time(void **state)
 
 	trip(breaker, 0);
 	assert_false(breaker_acquire(breaker, 1, S, &permit));
-	assert_int_equal(breaker_retry_after_ns(breaker, 4 * S), 6 * S);
 	assert_false(breaker_acquire(breaker, 10 * S, 11 * S, &permit));
 	assert_true(breaker_acquire(breaker, 10 * S + 1, 11 * S, &permit));
 	breaker_snapshot(breaker, 10 * S + 1, &snapshot);
 	assert_int_equal(snapshot.state, BREAKER_HALF_OPEN);
 	assert_int_equal(snapshot.not_permitted, 2);
+	breaker_free(breaker);
+}
+
+/* A probe may end it at any moment: nobody is sent away for the whole time. */
+static void
+who_is_refused_while_open_is_told_to_come_soon(void **state)
+{
+	(void)state;
+	struct breaker *breaker = breaker_new(&by_count, 0);
+
+	assert_int_equal(breaker_retry_after_ns(breaker, 0), 0);
+	trip(breaker, 0);
+	assert_int_equal(breaker_retry_after_ns(breaker, 4 * S), S);
+	assert_int_equal(breaker_retry_after_ns(breaker, 10 * S - 5), 5);
+	assert_int_equal(breaker_retry_after_ns(breaker, 11 * S), 0);
+	breaker_force(breaker, BREAKER_FORCED_OPEN, 4 * S);
+	assert_int_equal(breaker_retry_after_ns(breaker, 5 * S), 10 * S);
 	breaker_free(breaker);
 }
 
@@ -255,13 +271,15 @@ the_first_open_time_is_short_and_doubles(void **state)
 	(void)state;
 	struct breaker *breaker = breaker_new(&by_time, 0);
 	const int64_t expected[] = { 1 * S, 2 * S, 4 * S, 8 * S, 8 * S };
+	struct breaker_permit permit;
 	int64_t now = 0;
 
 	calls(breaker, 20, now, 0, BREAKER_FAILURE);
 	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
-		assert_int_equal(
-			breaker_retry_after_ns(breaker, now), expected[i]);
-		now += expected[i] + 1;
+		now += expected[i];
+		assert_int_equal(state_at(breaker, now), BREAKER_OPEN);
+		assert_false(breaker_acquire(breaker, now, now + S, &permit));
+		now++;
 		/* Two of three trials fail: open again at the third. */
 		calls(breaker, 3, now, 0, BREAKER_FAILURE);
 	}
@@ -269,7 +287,8 @@ the_first_open_time_is_short_and_doubles(void **state)
 	calls(breaker, 3, now, 0, BREAKER_SUCCESS);
 	assert_int_equal(state_at(breaker, now), BREAKER_CLOSED);
 	calls(breaker, 20, now, 0, BREAKER_FAILURE);
-	assert_int_equal(breaker_retry_after_ns(breaker, now), 1 * S);
+	assert_false(breaker_acquire(breaker, now + S, now + S, &permit));
+	assert_true(breaker_acquire(breaker, now + S + 1, now + S, &permit));
 	breaker_free(breaker);
 }
 
@@ -449,6 +468,8 @@ main(void)
 		cmocka_unit_test(opens_at_the_threshold_not_below),
 		cmocka_unit_test(a_slow_call_is_longer_than_the_threshold),
 		cmocka_unit_test(open_refuses_until_strictly_after_its_time),
+		cmocka_unit_test(
+			who_is_refused_while_open_is_told_to_come_soon),
 		cmocka_unit_test(half_open_lets_only_the_trials_through),
 		cmocka_unit_test(failed_trials_open_again),
 		cmocka_unit_test(
