@@ -2,6 +2,7 @@
 #include "api/admission.h"
 
 #include "api/event_limits.h"
+#include "api/latch.h"
 #include "api/limiter.h"
 #include "common/clock.h"
 #include "common/config.h"
@@ -90,6 +91,7 @@ static const char *const verdict_names[] = {
 struct admission {
 	struct event_limits *limits;
 	struct breaker *breaker;
+	struct latch *sold_out; /* every loop's */
 	_Atomic bool limiter_enabled;
 	_Atomic int64_t limiter_timeout_ns;
 	_Atomic int64_t limiter_period_ns;
@@ -210,9 +212,11 @@ admission_new(const struct settings *settings, struct metrics *metrics)
 	if (admission == NULL)
 		abort();
 	admission->metrics = metrics;
+	admission->sold_out = calloc(1, sizeof(*admission->sold_out));
 	admission->limits = event_limits_new(settings, clock_now_ns());
 	admission->breaker = breaker_new(&config, clock_now_ns());
-	if (admission->limits == NULL || admission->breaker == NULL)
+	if (admission->sold_out == NULL || admission->limits == NULL ||
+		admission->breaker == NULL)
 		abort();
 	store_settings(admission, settings);
 	create_series(admission);
@@ -227,6 +231,7 @@ admission_free(struct admission *admission)
 	metrics_collector_remove(admission->metrics, collect, admission);
 	breaker_free(admission->breaker);
 	event_limits_free(admission->limits);
+	free(admission->sold_out);
 	free(admission);
 }
 
@@ -311,6 +316,41 @@ ask_limiter(struct admission *admission,
 	return ADMISSION_WAIT;
 }
 
+static enum latch_answer
+ask_latch(struct admission *admission, const struct admission_request *request,
+	struct admission_permit *ret)
+{
+	const struct latch_times times = {
+		.now_ns = request->now_ns,
+		.duration_ns = atomic_load_explicit(
+			&admission->latch_duration_ns, memory_order_relaxed),
+		.deadline_ns = request->deadline_ns,
+	};
+
+	if (request->has_key || times.duration_ns == 0)
+		return LATCH_OPEN;
+	return latch_ask(
+		admission->sold_out, request->coupon_id, &times, &ret->probe);
+}
+
+/* The latch's probe did not get through, so it is as good as its neighbours. */
+static enum admission_verdict
+settle_probe(struct admission *admission,
+	const struct admission_request *request,
+	const struct admission_permit *permit, enum admission_verdict verdict)
+{
+	int64_t duration_ns = atomic_load_explicit(
+		&admission->latch_duration_ns, memory_order_relaxed);
+
+	if (permit->probe == 0 || verdict == ADMISSION_OK ||
+		verdict == ADMISSION_WAIT)
+		return verdict;
+	if (!latch_postpone(admission->sold_out, request->coupon_id,
+		    permit->probe, request->now_ns + duration_ns))
+		return verdict;
+	return ADMISSION_SOLD_OUT;
+}
+
 enum admission_verdict
 admission_enter(struct admission *admission,
 	const struct admission_request *request, struct admission_permit *ret)
@@ -318,15 +358,15 @@ admission_enter(struct admission *admission,
 	enum admission_verdict verdict = ADMISSION_OK;
 
 	*ret = (struct admission_permit){ 0 };
-	if (!request->has_key && latch_is_armed(request->latch,
-					 request->coupon_id, request->now_ns))
+	if (ask_latch(admission, request, ret) == LATCH_ARMED)
 		return counted(admission, ADMISSION_SOLD_OUT);
 	if (atomic_load_explicit(
 		    &admission->limiter_enabled, memory_order_relaxed))
 		verdict = ask_limiter(admission, request, ret);
 	if (verdict == ADMISSION_OK)
 		verdict = ask_breaker(admission, request, ret);
-	return counted(admission, verdict);
+	return counted(
+		admission, settle_probe(admission, request, ret, verdict));
 }
 
 enum admission_verdict
@@ -334,8 +374,12 @@ admission_resume(struct admission *admission,
 	const struct admission_request *request,
 	struct admission_permit *permit)
 {
+	enum admission_verdict verdict =
+		ask_breaker(admission, request, permit);
+
 	atomic_fetch_sub_explicit(&admission->waiting, 1, memory_order_relaxed);
-	return counted(admission, ask_breaker(admission, request, permit));
+	return counted(
+		admission, settle_probe(admission, request, permit, verdict));
 }
 
 void
@@ -364,14 +408,28 @@ admission_forget(
 }
 
 void
-admission_sold_out(struct admission *admission, struct latch *latch,
-	int64_t coupon_id, int64_t now_ns)
+admission_heard(struct admission *admission, int64_t coupon_id,
+	const struct admission_permit *permit, int64_t now_ns,
+	enum issue_stock stock)
 {
 	int64_t duration_ns = atomic_load_explicit(
 		&admission->latch_duration_ns, memory_order_relaxed);
 
-	if (duration_ns > 0)
-		latch_arm(latch, coupon_id, now_ns, duration_ns);
+	switch (stock) {
+	case ISSUE_STOCK_SOLD_OUT:
+		if (duration_ns > 0)
+			latch_arm(admission->sold_out, coupon_id, now_ns,
+				duration_ns);
+		break;
+	case ISSUE_STOCK_OTHER:
+		latch_disarm(admission->sold_out, coupon_id);
+		break;
+	case ISSUE_STOCK_UNTOLD: /* the next one asks, at once */
+		if (permit->probe != 0)
+			(void)latch_postpone(admission->sold_out, coupon_id,
+				permit->probe, now_ns);
+		break;
+	}
 }
 
 struct breaker *

@@ -4,6 +4,14 @@
  * in the order of docs/architecture.md: sold-out latch, rate limiter, circuit
  * breaker.
  *
+ * The request that goes to Redis as the latch's probe is treated like any
+ * other: it takes a permit and asks the breaker.  That is one permit per event
+ * and latch.duration, 5 of 500 a second, so it needs no way past the limiter.
+ * But it takes no harm from having been the one, either: where limiter or
+ * breaker refuse it, it is told what its neighbours are told, SOLD_OUT, and
+ * another tries one latch.duration later.  A flood after the end thus sees no
+ * 429 for as long as Redis's word can be trusted (latch.h).
+ *
  * Every request that was admitted reports its end exactly once, after its
  * retry, through admission_report() or admission_forget().  Any loop's thread
  * unless said otherwise; nothing here waits or takes a contended lock.
@@ -12,7 +20,7 @@
 #define API_ADMISSION_H
 
 #include "api/breaker.h"
-#include "api/latch.h"
+#include "api/issue_verdict.h"
 #include "common/compiler.h"
 
 #include <stdbool.h>
@@ -32,7 +40,6 @@ enum admission_verdict {
 };
 
 struct admission_request {
-	struct latch *latch; /* the loop's */
 	int64_t coupon_id;
 	bool has_key; /* came with an Idempotency-Key: Redis must answer it */
 	int64_t now_ns;
@@ -43,6 +50,7 @@ struct admission_permit {
 	struct breaker_permit breaker; /* after OK */
 	int64_t wait_ns;               /* after WAIT: this long from now */
 	struct limiter *reserved;      /* after WAIT: the limiter's own */
+	uint64_t probe; /* it is the latch's probe; 0: it is not */
 	/* After a refusal, with jitter so that retries spread. */
 	int64_t retry_after_ns;
 };
@@ -79,9 +87,13 @@ void admission_report(struct admission *admission,
 void admission_forget(
 	struct admission *admission, const struct admission_permit *permit);
 
-/* Redis says SOLD_OUT: arm the loop's latch. */
-void admission_sold_out(struct admission *admission, struct latch *latch,
-	int64_t coupon_id, int64_t now_ns);
+/*
+ * Redis answered a request of this event: the latch learns from it.  Without
+ * an answer there is nothing to call.
+ */
+void admission_heard(struct admission *admission, int64_t coupon_id,
+	const struct admission_permit *permit, int64_t now_ns,
+	enum issue_stock stock);
 
 /* For the actuator, the background probe and the operator. */
 struct breaker *admission_breaker(struct admission *admission);

@@ -127,16 +127,11 @@ static void
 finish(struct issue *issue, const struct issue_verdict *verdict,
 	const struct issue_reply *reply)
 {
-	struct api_loop *loop = issue->loop;
-
 	report(issue, verdict);
 	if (verdict->outcome == ISSUE_OUTCOME_ACCEPTED) {
 		assert(reply != NULL);
 		forward(issue, reply);
 	}
-	if (verdict->outcome == ISSUE_OUTCOME_SOLD_OUT)
-		admission_sold_out(loop->api->admission, &loop->sold_out,
-			issue->coupon_id, http_loop_now_ns(loop->loop));
 	if (issue->req != NULL)
 		issue_answer(issue, verdict, reply);
 	issue_free(issue);
@@ -202,6 +197,17 @@ load(struct issue *issue)
 	finish(issue, &verdict, NULL);
 }
 
+static void
+tell_latch(const struct issue *issue, const struct issue_reply *reply)
+{
+	const struct api_loop *loop = issue->loop;
+
+	if (reply != NULL)
+		admission_heard(loop->api->admission, issue->coupon_id,
+			&issue->permit, http_loop_now_ns(loop->loop),
+			issue_stock_of(reply));
+}
+
 /* The command ended: Redis answered, or will not. */
 static void
 on_reply(struct redis_command *command, const struct redisReply *reply,
@@ -225,6 +231,7 @@ on_reply(struct redis_command *command, const struct redisReply *reply,
 			LOG_INT("coupon", issue->coupon_id),
 			LOG_STR("request", issue->request_id), LOG_ERR(err));
 	issue->submitted = false;
+	tell_latch(issue, end.reply);
 	struct issue_verdict verdict = issue_judge(&end);
 	if (verdict.outcome != ISSUE_OUTCOME_NOT_FOUND) {
 		finish(issue, &verdict, end.reply);
@@ -282,7 +289,6 @@ static struct admission_request
 admission_request(const struct issue *issue)
 {
 	return (struct admission_request){
-		.latch = &issue->loop->sold_out,
 		.coupon_id = issue->coupon_id,
 		.has_key = issue->has_key,
 		.now_ns = http_loop_now_ns(issue->loop->loop),

@@ -85,6 +85,17 @@ issue_judge(const struct issue_end *end)
 	return verdict;
 }
 
+enum issue_stock
+issue_stock_of(const struct issue_reply *reply)
+{
+	if (reply->status == ISSUE_SOLD_OUT)
+		return ISSUE_STOCK_SOLD_OUT;
+	if (reply->status == ISSUE_DUPLICATE ||
+		reply->status == ISSUE_REJECTED || reply->earlier)
+		return ISSUE_STOCK_UNTOLD;
+	return ISSUE_STOCK_OTHER;
+}
+
 const char *
 unavailable_reason(enum error_kind kind)
 {

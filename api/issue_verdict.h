@@ -62,6 +62,14 @@ struct issue_verdict {
  */
 struct issue_verdict issue_judge(const struct issue_end *end);
 
+/* What the script's word says of the stock. */
+enum issue_stock {
+	ISSUE_STOCK_UNTOLD, /* an earlier answer again: the stock was not read */
+	ISSUE_STOCK_SOLD_OUT,
+	ISSUE_STOCK_OTHER, /* there is some, or it is not what matters now */
+};
+enum issue_stock issue_stock_of(const struct issue_reply *reply);
+
 /* The `reason` a client is told for an error: one of DESIGN 9's. */
 const char *unavailable_reason(enum error_kind kind);
 

@@ -28,7 +28,6 @@ struct api_loop {
 	struct api *api;
 	struct http_loop *loop;
 	struct pipeline *pipeline;
-	struct latch sold_out;
 	struct seen seen;      /* numbers given out: others read it */
 	struct latch unknown;  /* coupons that do not exist, for a moment */
 	struct issue *waiting; /* for a rate limiter's permit, by time */

@@ -35,7 +35,6 @@ forget_settings(void **state)
 struct fixture {
 	struct metrics *metrics;
 	struct admission *admission;
-	struct latch latch;
 	struct admission_request request;
 	struct admission_permit permit;
 };
@@ -64,7 +63,6 @@ fixture_fini(struct fixture *f)
 static enum admission_verdict
 enter(struct fixture *f)
 {
-	f->request.latch = &f->latch;
 	return admission_enter(f->admission, &f->request, &f->permit);
 }
 
@@ -127,17 +125,122 @@ retries_are_spread_over_seconds_however_short_the_period(void **state)
 }
 
 static void
+hear(struct fixture *f, enum issue_stock stock)
+{
+	admission_heard(f->admission, f->request.coupon_id, &f->permit,
+		f->request.now_ns, stock);
+}
+
+static void
+advance_ms(struct fixture *f, int64_t ms)
+{
+	f->request.now_ns += ms * NS_PER_MS;
+	f->request.deadline_ns = f->request.now_ns + NS_PER_S;
+}
+
+static void
 the_latch_comes_first_and_costs_no_permit(void **state)
 {
 	(void)state;
 	struct fixture f = admission_with(LIMIT(1), PERIOD, UNCHANGED);
 
-	admission_sold_out(
-		f.admission, &f.latch, f.request.coupon_id, f.request.now_ns);
+	hear(&f, ISSUE_STOCK_SOLD_OUT);
 	for (int i = 0; i < 10; i++)
 		assert_int_equal(enter(&f), ADMISSION_SOLD_OUT);
-	f.request.now_ns += 201 * NS_PER_MS;
+	advance_ms(&f, 202);
 	assert_int_equal(enter(&f), ADMISSION_OK);
+	fixture_fini(&f);
+}
+
+/* One command and one permit per latch time, however slow Redis is. */
+static void
+a_flood_after_the_end_costs_one_permit_per_latch_time(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(LIMIT(1000), PERIOD, UNCHANGED);
+	struct admission_permit probe;
+
+	hear(&f, ISSUE_STOCK_SOLD_OUT);
+	for (int round = 0; round < 4; round++) {
+		advance_ms(&f, 202);
+		assert_int_equal(enter(&f), ADMISSION_OK);
+		probe = f.permit;
+		for (int ms = 0; ms < 50; ms++) { /* Redis's round trip */
+			advance_ms(&f, 1);
+			assert_int_equal(enter(&f), ADMISSION_SOLD_OUT);
+		}
+		f.permit = probe;
+		hear(&f, ISSUE_STOCK_SOLD_OUT);
+	}
+	assert_int_equal(
+		admission_limiter_figures(f.admission).available, 1000 - 4);
+	fixture_fini(&f);
+}
+
+static void
+more_stock_that_the_probe_finds_lets_all_in(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(LIMIT(100), PERIOD, UNCHANGED);
+
+	hear(&f, ISSUE_STOCK_SOLD_OUT);
+	advance_ms(&f, 202);
+	assert_int_equal(enter(&f), ADMISSION_OK);
+	hear(&f, ISSUE_STOCK_OTHER);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(enter(&f), ADMISSION_OK);
+	fixture_fini(&f);
+}
+
+/* His answer was an earlier one: the next asks, and only that. */
+static void
+a_probe_who_has_a_coupon_hands_on_the_question(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(LIMIT(100), PERIOD, UNCHANGED);
+
+	hear(&f, ISSUE_STOCK_SOLD_OUT);
+	advance_ms(&f, 202);
+	assert_int_equal(enter(&f), ADMISSION_OK);
+	hear(&f, ISSUE_STOCK_UNTOLD);
+	advance_ms(&f, 2);
+	assert_int_equal(enter(&f), ADMISSION_OK);
+	assert_int_equal(enter(&f), ADMISSION_SOLD_OUT);
+	fixture_fini(&f);
+}
+
+/* Not 429: others have used up the permits, and the end is known. */
+static void
+a_probe_without_a_permit_is_told_what_all_are_told(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(LIMIT(1), PERIOD, UNCHANGED);
+
+	hear(&f, ISSUE_STOCK_SOLD_OUT);
+	f.request.coupon_id = 2;
+	assert_int_equal(enter(&f), ADMISSION_OK);
+	f.request.coupon_id = 1;
+	for (int ms = 0; ms < 2200; ms += 10, advance_ms(&f, 10))
+		assert_int_equal(enter(&f), ADMISSION_SOLD_OUT);
+	/* But what Redis said is not true for ever. */
+	advance_ms(&f, 2);
+	assert_int_equal(enter(&f), ADMISSION_RATE_LIMITED);
+	fixture_fini(&f);
+}
+
+static void
+a_probe_that_the_breaker_refuses_is_told_what_all_are_told(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(LIMIT(100), PERIOD, UNCHANGED);
+
+	hear(&f, ISSUE_STOCK_SOLD_OUT);
+	breaker_force(admission_breaker(f.admission), BREAKER_FORCED_OPEN, 0);
+	advance_ms(&f, 202);
+	assert_int_equal(enter(&f), ADMISSION_SOLD_OUT);
+	assert_int_equal(enter(&f), ADMISSION_SOLD_OUT);
+	advance_ms(&f, 2000);
+	assert_int_equal(enter(&f), ADMISSION_BREAKER_OPEN);
 	fixture_fini(&f);
 }
 
@@ -147,8 +250,7 @@ a_request_with_a_key_is_never_told_by_the_latch(void **state)
 	(void)state;
 	struct fixture f = admission_with(LIMIT(1), PERIOD, UNCHANGED);
 
-	admission_sold_out(
-		f.admission, &f.latch, f.request.coupon_id, f.request.now_ns);
+	hear(&f, ISSUE_STOCK_SOLD_OUT);
 	f.request.has_key = true;
 	assert_int_equal(enter(&f), ADMISSION_OK);
 	fixture_fini(&f);
@@ -161,8 +263,7 @@ a_latch_of_no_duration_is_off(void **state)
 	struct fixture f =
 		admission_with(LIMIT(1), PERIOD, "latch.duration=0s");
 
-	admission_sold_out(
-		f.admission, &f.latch, f.request.coupon_id, f.request.now_ns);
+	hear(&f, ISSUE_STOCK_SOLD_OUT);
 	assert_int_equal(enter(&f), ADMISSION_OK);
 	fixture_fini(&f);
 }
@@ -271,6 +372,11 @@ main(void)
 		TEST(retries_are_spread),
 		TEST(retries_are_spread_over_seconds_however_short_the_period),
 		TEST(the_latch_comes_first_and_costs_no_permit),
+		TEST(a_flood_after_the_end_costs_one_permit_per_latch_time),
+		TEST(more_stock_that_the_probe_finds_lets_all_in),
+		TEST(a_probe_who_has_a_coupon_hands_on_the_question),
+		TEST(a_probe_without_a_permit_is_told_what_all_are_told),
+		TEST(a_probe_that_the_breaker_refuses_is_told_what_all_are_told),
 		TEST(a_request_with_a_key_is_never_told_by_the_latch),
 		TEST(a_latch_of_no_duration_is_off),
 		TEST(an_open_breaker_refuses_without_a_word_to_redis),

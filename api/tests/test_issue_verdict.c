@@ -153,6 +153,29 @@ a_suspended_pool_is_no_failure_of_redis_nor_a_success(void **state)
 }
 
 static void
+only_what_was_decided_now_tells_of_the_stock(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		const struct issue_reply reply = { .status = words[i].status };
+		enum issue_stock stock = issue_stock_of(&reply);
+
+		if (reply.status == ISSUE_SOLD_OUT)
+			assert_int_equal(stock, ISSUE_STOCK_SOLD_OUT);
+		else if (reply.status == ISSUE_DUPLICATE ||
+			 reply.status == ISSUE_REJECTED)
+			assert_int_equal(stock, ISSUE_STOCK_UNTOLD);
+		else
+			assert_int_equal(stock, ISSUE_STOCK_OTHER);
+	}
+	const struct issue_reply again = {
+		.status = ISSUE_ACCEPTED,
+		.earlier = true,
+	};
+	assert_int_equal(issue_stock_of(&again), ISSUE_STOCK_UNTOLD);
+}
+
+static void
 outcomes_have_stable_names(void **state)
 {
 	(void)state;
@@ -188,6 +211,7 @@ main(void)
 		cmocka_unit_test(our_own_shutdown_is_no_failure_of_redis),
 		cmocka_unit_test(
 			a_suspended_pool_is_no_failure_of_redis_nor_a_success),
+		cmocka_unit_test(only_what_was_decided_now_tells_of_the_stock),
 		cmocka_unit_test(a_database_out_of_reach_is_called_by_its_name),
 		cmocka_unit_test(outcomes_have_stable_names),
 	};
