@@ -6,11 +6,13 @@
 #include "api/limiter.h"
 #include "common/clock.h"
 #include "common/config.h"
+#include "common/jitter.h"
 #include "common/metrics.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 
 #define NAME_TAG                                                               \
 	{                                                                      \
@@ -79,6 +81,9 @@ static const struct metric_family limiter_waiting_family METRIC_FAMILY = {
 	.tags = "name",
 };
 /* clang-format on */
+
+/* As far as a crowd is spread: longer, and it would believe in no return. */
+#define RETRY_SPREAD_NS (30 * NS_PER_S)
 
 static const char *const verdict_names[] = {
 	[ADMISSION_OK] = "admitted",
@@ -247,24 +252,23 @@ admission_configure(
 	breaker_configure(admission->breaker, &config, now_ns);
 }
 
-/*
- * `least` and up to twice that on top, so that retries do not come at once.
- * Retry-After counts whole seconds: with less than one nothing would spread.
- */
 static int64_t
-jittered(int64_t least_ns, int64_t now_ns)
+seconds_up(int64_t ns)
 {
-	static _Thread_local uint64_t state;
+	return (ns + NS_PER_S - 1) / NS_PER_S;
+}
 
-	if (least_ns < NS_PER_S)
-		least_ns = NS_PER_S;
+/*
+ * From `least` on, over twice that or `spread`, whichever is longer.  Whole
+ * seconds are drawn: of 1.0 to 3.0 s, rounded up, half would be 2 and half 3.
+ */
+static int
+retry_after_s(int64_t least_ns, int64_t spread_ns)
+{
+	int64_t least = MAX(seconds_up(least_ns), 1);
+	int64_t spread = MAX(2 * least, seconds_up(spread_ns));
 
-	/* xorshift64; the clock seeds each thread. */
-	state = state == 0 ? (uint64_t)now_ns | 1 : state;
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return least_ns + (int64_t)(state % (uint64_t)(2 * least_ns + 1));
+	return (int)(least + jitter_below((uint32_t)spread + 1));
 }
 
 static enum admission_verdict
@@ -284,7 +288,7 @@ ask_breaker(struct admission *admission,
 	int64_t wait_ns =
 		breaker_retry_after_ns(admission->breaker, request->now_ns);
 
-	ret->retry_after_ns = jittered(wait_ns, request->now_ns);
+	ret->retry_after_s = retry_after_s(wait_ns, 0);
 	return ADMISSION_BREAKER_OPEN;
 }
 
@@ -305,10 +309,13 @@ ask_limiter(struct admission *admission,
 	if (ret->wait_ns == 0)
 		return ADMISSION_OK;
 	if (ret->wait_ns < 0) {
-		ret->retry_after_ns = jittered(
+		int64_t backlog_ns =
+			limiter_backlog_ns(limiter, request->now_ns);
+
+		ret->retry_after_s = retry_after_s(
 			atomic_load_explicit(&admission->limiter_period_ns,
 				memory_order_relaxed),
-			request->now_ns);
+			MIN(backlog_ns, RETRY_SPREAD_NS));
 		return ADMISSION_RATE_LIMITED;
 	}
 	ret->reserved = limiter;

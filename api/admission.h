@@ -51,8 +51,14 @@ struct admission_permit {
 	int64_t wait_ns;               /* after WAIT: this long from now */
 	struct limiter *reserved;      /* after WAIT: the limiter's own */
 	uint64_t probe; /* it is the latch's probe; 0: it is not */
-	/* After a refusal, with jitter so that retries spread. */
-	int64_t retry_after_ns;
+	/*
+	 * After a refusal: whole seconds, as Retry-After counts them, drawn so
+	 * that retries spread.  From one period of the limiter up to three,
+	 * or to as long as its limit takes to let in all that it refused of
+	 * late (30 s more at the most): a crowd that is a hundred times too
+	 * large would else come back all within three seconds.
+	 */
+	int retry_after_s;
 };
 
 /* Aborts when out of memory: this is start-up. */

@@ -5,6 +5,7 @@
 #include "api/reply.h"
 #include "common/clock.h"
 #include "common/http.h"
+#include "common/jitter.h"
 #include "common/json.h"
 #include "common/metrics.h"
 
@@ -109,8 +110,7 @@ answer_refusal(struct issue *issue, enum issue_outcome outcome,
 	} else if (outcome == ISSUE_OUTCOME_REJECTED) {
 		detail.reason = reply->rejection.reason;
 	} else if (outcome == ISSUE_OUTCOME_RATE_LIMITED) {
-		detail.retry_after_s =
-			whole_seconds(issue->permit.retry_after_ns);
+		detail.retry_after_s = issue->permit.retry_after_s;
 	} else if (outcome == ISSUE_OUTCOME_NOT_OPEN) {
 		detail.retry_after_s = whole_seconds(
 			(reply->opens_at_ms - reply->now_ms) * NS_PER_MS);
@@ -121,14 +121,13 @@ answer_refusal(struct issue *issue, enum issue_outcome outcome,
 static void
 answer_unavailable(struct issue *issue, const struct issue_verdict *verdict)
 {
-	const int64_t retry_after_ns = issue->permit.retry_after_ns;
+	const int retry_after_s = issue->permit.retry_after_s;
 	const struct problem_detail detail = {
 		.reason = verdict->reason,
 		.outcome = issue_outcome_name(verdict->outcome),
 		.request_id = issue->request_id,
-		.retry_after_s = retry_after_ns > 0
-					 ? whole_seconds(retry_after_ns)
-					 : retry_after_jitter(),
+		.retry_after_s = retry_after_s > 0 ? retry_after_s
+						   : jitter_retry_after_s(),
 	};
 	struct http_request *req = take_request(issue);
 

@@ -18,11 +18,13 @@
  */
 #include "api/limiter.h"
 
+#include "common/clock.h"
 #include "common/compiler.h"
 
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/param.h>
 
 struct regime {
 	_Atomic uint64_t word;
@@ -35,10 +37,19 @@ struct regime {
 
 struct limiter {
 	_Atomic(struct regime *) regime CACHE_ALIGNED;
+	/*
+	 * Refusals of the present window and the one before, by the parity of
+	 * the window's number: that in the high half, the count in the low.
+	 * Written at each refusal, so not beside what all read.
+	 */
+	_Atomic uint64_t refused[2] CACHE_ALIGNED;
 };
 
 /* Permits that the smooth mode lets through at once, as time. */
 #define SMOOTH_BURST(period_ns) ((period_ns) / 10)
+
+/* 31 years: what a double says above may be no int64_t. */
+#define MOST_NS 1e18
 
 static uint64_t
 pack(uint32_t cycle, int32_t permits)
@@ -90,6 +101,8 @@ limiter_new(const struct limiter_config *config, int64_t now_ns)
 		return NULL;
 	}
 	atomic_init(&limiter->regime, regime);
+	atomic_init(&limiter->refused[0], 0);
+	atomic_init(&limiter->refused[1], 0);
 	return limiter;
 }
 
@@ -196,15 +209,66 @@ smooth_acquire(struct regime *regime, int64_t now_ns, int64_t max_wait_ns)
 	}
 }
 
+/* Refusals are counted by the period, but not by less than clients wait. */
+static uint32_t
+window_of(const struct regime *regime, int64_t now_ns)
+{
+	return (uint32_t)(now_ns / MAX(regime->period_ns, NS_PER_S));
+}
+
+static void
+count_refusal(
+	struct limiter *limiter, const struct regime *regime, int64_t now_ns)
+{
+	uint32_t window = window_of(regime, now_ns);
+	_Atomic uint64_t *slot = &limiter->refused[window % 2];
+	uint64_t seen = atomic_load_explicit(slot, memory_order_relaxed);
+
+	while (seen >> 32 != window)
+		if (atomic_compare_exchange_weak_explicit(slot, &seen,
+			    (uint64_t)window << 32 | 1, memory_order_relaxed,
+			    memory_order_relaxed))
+			return;
+	atomic_fetch_add_explicit(slot, 1, memory_order_relaxed);
+}
+
+static uint32_t
+refused_in(const struct limiter *limiter, uint32_t window)
+{
+	uint64_t seen = atomic_load_explicit(
+		&limiter->refused[window % 2], memory_order_relaxed);
+
+	return seen >> 32 == window ? (uint32_t)seen : 0;
+}
+
+int64_t
+limiter_backlog_ns(const struct limiter *limiter, int64_t now_ns)
+{
+	const struct regime *regime =
+		atomic_load_explicit(&limiter->regime, memory_order_acquire);
+	uint32_t window = window_of(regime, now_ns);
+	double refused = (double)refused_in(limiter, window) +
+			 (double)refused_in(limiter, window - 1);
+	int32_t limit =
+		atomic_load_explicit(&regime->limit, memory_order_relaxed);
+
+	double ns = refused / limit * (double)regime->period_ns;
+
+	return ns < MOST_NS ? (int64_t)ns : (int64_t)MOST_NS;
+}
+
 int64_t
 limiter_acquire(struct limiter *limiter, int64_t now_ns, int64_t max_wait_ns)
 {
 	struct regime *regime =
 		atomic_load_explicit(&limiter->regime, memory_order_acquire);
+	int64_t wait_ns = regime->mode == LIMITER_CYCLES
+				  ? cycles_acquire(regime, now_ns, max_wait_ns)
+				  : smooth_acquire(regime, now_ns, max_wait_ns);
 
-	if (regime->mode == LIMITER_CYCLES)
-		return cycles_acquire(regime, now_ns, max_wait_ns);
-	return smooth_acquire(regime, now_ns, max_wait_ns);
+	if (wait_ns < 0)
+		count_refusal(limiter, regime, now_ns);
+	return wait_ns;
 }
 
 void

@@ -43,6 +43,13 @@ void limiter_free(struct limiter *limiter);
 int64_t limiter_acquire(
 	struct limiter *limiter, int64_t now_ns, int64_t max_wait_ns);
 
+/*
+ * How long the limit takes to let in as many as were refused of late: in the
+ * present period and the one before, or the present and last second where the
+ * period is shorter.
+ */
+int64_t limiter_backlog_ns(const struct limiter *limiter, int64_t now_ns);
+
 /* A reserved permit will not be used after all. */
 void limiter_give_back(struct limiter *limiter);
 

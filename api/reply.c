@@ -3,10 +3,10 @@
 
 #include "common/error.h"
 #include "common/http.h"
+#include "common/jitter.h"
 #include "common/text.h"
 
 #include <inttypes.h>
-#include <sodium.h>
 
 void
 reply_bad_request(struct http_request *req, const char *note)
@@ -24,12 +24,6 @@ reply_not_found(struct http_request *req, enum problem problem)
 	http_reply_problem(req, problem, &detail);
 }
 
-int
-retry_after_jitter(void)
-{
-	return 1 + (int)randombytes_uniform(3);
-}
-
 void
 reply_unavailable(
 	struct http_request *req, const char *reason, const char *outcome)
@@ -37,7 +31,7 @@ reply_unavailable(
 	const struct problem_detail detail = {
 		.reason = reason,
 		.outcome = outcome,
-		.retry_after_s = retry_after_jitter(),
+		.retry_after_s = jitter_retry_after_s(),
 	};
 
 	http_reply_problem(req, PROBLEM_SERVICE_UNAVAILABLE, &detail);

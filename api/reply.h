@@ -42,7 +42,4 @@ bool idempotency_key_parse(
 #define ID_RULE "Ids are integers from 1 to 2^63-1."
 int parse_id(const char *text, int64_t *ret) NODISCARD;
 
-/* Seconds for Retry-After: 1..3, so that retries do not come together. */
-int retry_after_jitter(void);
-
 #endif

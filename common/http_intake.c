@@ -16,6 +16,7 @@
  * or 505 in its own words (no problem+json) and closes the connection.
  */
 #include "common/http_request_internal.h"
+#include "common/jitter.h"
 #include "common/log.h"
 
 #include <stdlib.h>
@@ -292,7 +293,7 @@ dispatch(struct http_request *req)
 			&(struct problem_detail){
 				.reason = reason,
 				.outcome = "REFUSED",
-				.retry_after_s = 1,
+				.retry_after_s = jitter_retry_after_s(),
 			});
 	} else {
 		req->held = true;

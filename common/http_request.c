@@ -15,6 +15,7 @@
  * walk back over those that outlive it, once.
  */
 #include "common/http_request_internal.h"
+#include "common/jitter.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -256,7 +257,7 @@ answer_for_handler(struct http_request *req, const char *reason)
 		&(struct problem_detail){
 			.reason = reason,
 			.outcome = "UNKNOWN",
-			.retry_after_s = 1,
+			.retry_after_s = jitter_retry_after_s(),
 		});
 }
 

@@ -79,8 +79,7 @@ over_the_limit_is_refused_with_a_time_to_retry(void **state)
 	assert_int_equal(enter(&f), ADMISSION_OK);
 	assert_int_equal(enter(&f), ADMISSION_OK);
 	assert_int_equal(enter(&f), ADMISSION_RATE_LIMITED);
-	assert_true(f.permit.retry_after_ns >= 3600 * NS_PER_S);
-	assert_true(f.permit.retry_after_ns <= 3 * 3600 * NS_PER_S);
+	assert_in_range(f.permit.retry_after_s, 3600, 3 * 3600);
 	fixture_fini(&f);
 }
 
@@ -89,38 +88,85 @@ retries_are_spread(void **state)
 {
 	(void)state;
 	struct fixture f = admission_with(LIMIT(1), PERIOD, UNCHANGED);
-	int64_t first, differing = 0;
+	int first, differing = 0;
 
 	assert_int_equal(enter(&f), ADMISSION_OK);
 	assert_int_equal(enter(&f), ADMISSION_RATE_LIMITED);
-	first = f.permit.retry_after_ns;
+	first = f.permit.retry_after_s;
 	for (int i = 0; i < 20; i++) {
 		assert_int_equal(enter(&f), ADMISSION_RATE_LIMITED);
-		differing += f.permit.retry_after_ns != first;
+		differing += f.permit.retry_after_s != first;
 	}
 	assert_true(differing > 10);
 	fixture_fini(&f);
 }
 
-/* Retry-After is in whole seconds: below one there is nothing to spread. */
+/* Of `n` refused now; that of them who are told 0, 1, 2 ... seconds. */
 static void
-retries_are_spread_over_seconds_however_short_the_period(void **state)
+refuse(struct fixture *f, int n, int told[40])
+{
+	memset(told, 0, 40 * sizeof(*told));
+	for (int i = 0; i < n; i++) {
+		assert_int_equal(enter(f), ADMISSION_RATE_LIMITED);
+		assert_in_range(f->permit.retry_after_s, 1, 39);
+		told[f->permit.retry_after_s]++;
+	}
+}
+
+/* A little too many: 1, 2 and 3 s, each as often. */
+static void
+assert_few_are_spread_over_three_seconds(struct fixture *f)
+{
+	int told[40];
+
+	while (enter(f) == ADMISSION_OK)
+		;
+	refuse(f, 2998, told);
+	for (int s = 1; s <= 3; s++)
+		assert_in_range(told[s], 800, 1200);
+}
+
+static void
+a_few_refused_are_spread_over_three_seconds(void **state)
 {
 	(void)state;
-	struct fixture f = admission_with(LIMIT(1),
+	struct fixture f = admission_with(LIMIT(3000),
+		"ratelimiter.coupon-issue.limit-refresh-period=1s", UNCHANGED);
+
+	assert_few_are_spread_over_three_seconds(&f);
+	fixture_fini(&f);
+}
+
+static void
+and_so_however_short_the_period(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(LIMIT(3000),
 		"ratelimiter.coupon-issue.limit-refresh-period=100ms",
 		UNCHANGED);
-	bool seen[4] = { false };
 
-	assert_int_equal(enter(&f), ADMISSION_OK);
-	for (int i = 0; i < 200; i++) {
-		assert_int_equal(enter(&f), ADMISSION_RATE_LIMITED);
-		int64_t seconds = f.permit.retry_after_ns / NS_PER_S;
+	assert_few_are_spread_over_three_seconds(&f);
+	fixture_fini(&f);
+}
 
-		assert_in_range(seconds, 1, 3);
-		seen[seconds] = true;
-	}
-	assert_true(seen[1] && seen[2]);
+/* 60,000 against 500 a second: in three seconds they would all be back. */
+static void
+a_crowd_is_spread_over_as_long_as_it_takes(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(LIMIT(500),
+		"ratelimiter.coupon-issue.limit-refresh-period=1s", UNCHANGED);
+	int told[40];
+
+	while (enter(&f) == ADMISSION_OK)
+		;
+	refuse(&f, 5000, told); /* ten seconds' worth */
+	assert_true(told[8] > 0 && told[13] == 0);
+	refuse(&f, 25000, told);
+	refuse(&f, 30000, told); /* more than 30 s are never added */
+	for (int s = 1; s <= 31; s++)
+		assert_in_range(told[s], 700, 1300);
+	assert_true(told[32] == 0);
 	fixture_fini(&f);
 }
 
@@ -280,7 +326,7 @@ an_open_breaker_refuses_without_a_word_to_redis(void **state)
 			BREAKER_FAILURE);
 	}
 	assert_int_equal(enter(&f), ADMISSION_BREAKER_OPEN);
-	assert_in_range(f.permit.retry_after_ns, NS_PER_S, 3 * NS_PER_S);
+	assert_in_range(f.permit.retry_after_s, 1, 3);
 	fixture_fini(&f);
 }
 
@@ -370,7 +416,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(over_the_limit_is_refused_with_a_time_to_retry),
 		TEST(retries_are_spread),
-		TEST(retries_are_spread_over_seconds_however_short_the_period),
+		TEST(a_few_refused_are_spread_over_three_seconds),
+		TEST(and_so_however_short_the_period),
+		TEST(a_crowd_is_spread_over_as_long_as_it_takes),
 		TEST(the_latch_comes_first_and_costs_no_permit),
 		TEST(a_flood_after_the_end_costs_one_permit_per_latch_time),
 		TEST(more_stock_that_the_probe_finds_lets_all_in),

@@ -174,6 +174,46 @@ smooth_mode_spreads_the_permits(void **state)
 	limiter_free(limiter);
 }
 
+static void
+refusals_of_this_period_and_the_last_are_the_backlog(void **state)
+{
+	(void)state;
+	struct limiter *limiter = cycles(10); /* 40 a second */
+
+	assert_int_equal(limiter_backlog_ns(limiter, 0), 0);
+	for (int i = 0; i < 10 + 80; i++)
+		(void)limiter_acquire(limiter, 0, 0);
+	assert_int_equal(limiter_backlog_ns(limiter, 0), 2 * NS_PER_S);
+	/* A window is a second where the period is shorter. */
+	assert_int_equal(
+		limiter_backlog_ns(limiter, 2 * NS_PER_S - 1), 2 * NS_PER_S);
+	for (int i = 0; i < 10 + 40; i++)
+		(void)limiter_acquire(limiter, NS_PER_S, 0);
+	assert_int_equal(
+		limiter_backlog_ns(limiter, 2 * NS_PER_S - 1), 3 * NS_PER_S);
+	assert_int_equal(
+		limiter_backlog_ns(limiter, 2 * NS_PER_S), 1 * NS_PER_S);
+	assert_int_equal(limiter_backlog_ns(limiter, 3 * NS_PER_S), 0);
+	limiter_free(limiter);
+}
+
+static void
+a_backlog_beyond_all_bounds_is_a_number_still(void **state)
+{
+	(void)state;
+	const struct limiter_config config = {
+		.mode = LIMITER_CYCLES,
+		.limit = 1,
+		.period_ns = INT64_MAX / 2,
+	};
+	struct limiter *limiter = limiter_new(&config, 0);
+
+	for (int i = 0; i < 10; i++)
+		(void)limiter_acquire(limiter, 0, 0);
+	assert_true(limiter_backlog_ns(limiter, 0) > 3600 * NS_PER_S);
+	limiter_free(limiter);
+}
+
 struct hammer {
 	struct limiter *limiter;
 	int admitted;
@@ -227,6 +267,9 @@ main(void)
 		cmocka_unit_test(a_new_limit_counts_from_the_next_cycle),
 		cmocka_unit_test(a_new_period_starts_over),
 		cmocka_unit_test(smooth_mode_spreads_the_permits),
+		cmocka_unit_test(
+			refusals_of_this_period_and_the_last_are_the_backlog),
+		cmocka_unit_test(a_backlog_beyond_all_bounds_is_a_number_still),
 		cmocka_unit_test(threads_together_get_exactly_the_limit),
 	};
 

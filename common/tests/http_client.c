@@ -195,3 +195,16 @@ client_ask(uint16_t port, const char *request, struct client_reply *reply)
 	assert_true(client_read(&client, reply));
 	client_close(&client);
 }
+
+int
+client_retry_after(const struct client_reply *reply)
+{
+	char value[64], *end;
+
+	assert_non_null(
+		client_header(reply, "Retry-After", value, sizeof(value)));
+	long seconds = strtol(value, &end, 10);
+
+	assert_true(end != value && *end == '\0');
+	return (int)seconds;
+}

@@ -47,6 +47,9 @@ bool client_sees_end(struct client *client, int ms);
 const char *client_header(const struct client_reply *reply, const char *name,
 	char *buf, size_t size);
 
+/* Retry-After as a number; fails the test when it is none. */
+int client_retry_after(const struct client_reply *reply);
+
 /* One request on a connection of its own; fails the test without a reply. */
 void client_ask(uint16_t port, const char *request, struct client_reply *reply);
 

@@ -337,6 +337,55 @@ stopping_answers_what_came_unread(void **state UNUSED)
 	client_close(&late);
 }
 
+enum { CROWD = 16 };
+static struct client crowd[CROWD];
+
+static void
+all_send_while_stopping(void *user)
+{
+	for (int i = 0; i < CROWD; i++)
+		client_get(&crowd[i], "/hello");
+	free(user);
+}
+
+/* Half of them wait for an answer, half send while it stops. */
+static void
+retries_of_those_who_met_the_end_are_spread(void **state UNUSED)
+{
+	struct app app;
+	struct client waiting[CROWD];
+	struct client_reply reply;
+	pthread_t thread;
+	int told[2][4] = { { 0 } };
+
+	struct http_config config = one_loop();
+	config.stop_loop = all_send_while_stopping;
+	app_start(&app, config);
+	for (int i = 0; i < CROWD; i++) {
+		client_open(&waiting[i], app.port);
+		client_get(&waiting[i], "/never");
+		client_open(&crowd[i], app.port);
+		client_get(&crowd[i], "/hello");
+		assert_true(client_read(&crowd[i], &reply));
+	}
+	pthread_create(&thread, NULL, stop_server, &app);
+	for (int i = 0; i < CROWD; i++) {
+		assert_true(client_read(&waiting[i], &reply));
+		assert_in_range(client_retry_after(&reply), 1, 3);
+		told[0][client_retry_after(&reply)]++;
+		assert_true(client_read(&crowd[i], &reply));
+		assert_in_range(client_retry_after(&reply), 1, 3);
+		told[1][client_retry_after(&reply)]++;
+	}
+	pthread_join(thread, NULL);
+	for (int s = 1; s <= 3; s++)
+		assert_true(told[0][s] < CROWD && told[1][s] < CROWD);
+	for (int i = 0; i < CROWD; i++) {
+		client_close(&waiting[i]);
+		client_close(&crowd[i]);
+	}
+}
+
 static void
 a_server_is_drained_when_the_last_connection_is_gone(void **state UNUSED)
 {
@@ -373,6 +422,7 @@ main(void)
 		cmocka_unit_test(stopping_answers_what_is_left),
 		cmocka_unit_test(a_request_that_meets_the_cut_is_answered),
 		cmocka_unit_test(stopping_answers_what_came_unread),
+		cmocka_unit_test(retries_of_those_who_met_the_end_are_spread),
 		cmocka_unit_test(
 			a_server_is_drained_when_the_last_connection_is_gone),
 	};

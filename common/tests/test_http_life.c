@@ -69,6 +69,32 @@ answers_come_from_threads_and_from_the_turn(void **state UNUSED)
 
 /* ---- deadlines ---- */
 
+/* They ran out of time together, and must not come back so. */
+static void
+retries_of_those_who_timed_out_are_spread(void **state UNUSED)
+{
+	struct app app;
+	struct client clients[16];
+	struct client_reply reply;
+	int told[4] = { 0 };
+
+	app_start(&app, app_config());
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
+		client_open(&clients[i], app.port);
+		client_get(&clients[i], "/never");
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
+		assert_true(client_read(&clients[i], &reply));
+		assert_int_equal(reply.status, 503);
+		assert_in_range(client_retry_after(&reply), 1, 3);
+		told[client_retry_after(&reply)]++;
+		client_close(&clients[i]);
+	}
+	for (int s = 1; s <= 3; s++)
+		assert_true(told[s] < (int)ARRAY_SIZE(clients));
+	app_stop(&app);
+}
+
 static void
 an_unanswered_request_is_answered_at_its_deadline(void **state UNUSED)
 {
@@ -423,6 +449,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(answers_come_from_threads_and_from_the_turn),
+		cmocka_unit_test(retries_of_those_who_timed_out_are_spread),
 		cmocka_unit_test(
 			an_unanswered_request_is_answered_at_its_deadline),
 		cmocka_unit_test(a_reply_after_the_deadline_is_dropped),

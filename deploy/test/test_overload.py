@@ -3,6 +3,7 @@
 
 import resource
 import socket
+from collections import Counter
 
 import pytest
 
@@ -111,3 +112,16 @@ def test_ten_thousand_who_never_finish_keep_nobody_out(service, crowd):
 
 def connections(api):
     return api.metric("http.server.connections", server="http")
+
+
+def test_a_crowd_is_not_told_to_come_back_at_once(service):
+    """Retry-After as it is on the wire: some 500 refused, 20 get in a second."""
+    api = service.api(**{
+        "ratelimiter.coupon-issue.enabled": "true",
+        "ratelimiter.coupon-issue.limit-for-period": 20})
+    event = service.event(api, 1000)
+    answers = Load([api.port], event, range(1, 601), connections=64).join()
+    told = Counter(int(a.headers["retry-after"]) for a in answers if a.status == 429)
+    assert 1 <= min(told) and 10 < max(told) <= 31
+    assert len(told) > 10
+    assert max(told.values()) < sum(told.values()) / 4
