@@ -7,11 +7,13 @@
 #include "api/issue_verdict.h"
 #include "api/reply.h"
 #include "api/worker.h"
+#include "common/audit.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/http.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "common/text.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -106,14 +108,28 @@ reply_failed(struct admin_query *query)
 		unknown ? "UNKNOWN" : "REFUSED");
 }
 
-static void
-audit(const struct admin_query *query)
+static const char *
+action_of(const struct admin_query *query)
 {
-	LOG_INFO("event changed", LOG_INT("coupon", query->coupon.id),
-		LOG_INT("version", query->coupon.version),
-		LOG_INT("total", query->coupon.total),
-		LOG_INT("closed", query->coupon.closed),
-		LOG_STR("client_id", http_request_client_id(query->req)));
+	static const char *const names[] = {
+		[EVENT_ACTION_OPEN] = "open event",
+		[EVENT_ACTION_CLOSE] = "close event",
+		[EVENT_ACTION_TOTAL] = "event total",
+	};
+
+	return query->creates ? "create event" : names[query->request.action];
+}
+
+static void
+audit_change(const struct admin_query *query)
+{
+	char target[24], result[64];
+
+	*text_put_int(target, query->coupon.id) = '\0';
+	(void)snprintf(result, sizeof(result),
+		"version %" PRId64 ", total %" PRId64, query->coupon.version,
+		query->coupon.total);
+	audit_request(query->req, action_of(query), target, result);
 }
 
 static void
@@ -128,7 +144,7 @@ done(struct worker_job *job)
 	switch (query->change) {
 	case EVENT_CHANGED:
 		latches_clear(); /* there may be more stock, or an event */
-		audit(query);
+		audit_change(query);
 		reply_event(query);
 		break;
 	case EVENT_UNCHANGED:

@@ -64,7 +64,7 @@ def audited(daemon, **fields):
     def find():
         for line in daemon.log.read_text().splitlines():
             if "changed by an operator" in line and all(
-                    f'{k}="{v}"' in line or f"{k}={v} " in line + " "
+                    f'{k}="{v}"' in line or f" {k}={v} " in line + " "
                     for k, v in fields.items()):
                 return line
         return None
@@ -519,6 +519,29 @@ def test_an_operators_log_level_outlives_a_refresh(world, kind):
     assert post(world, kind, "/actuator/loggers/ROOT", {}).status == 204
     assert level() == "INFO"
     audited(daemon, action="log level", target="ROOT", result="info to debug")
+
+
+# ---- events ----
+
+def test_changes_of_an_event_are_audited_at_every_level(world, file):
+    api, service = world["api"], world["service"]
+    edit(api, level="warn")
+    assert post(world, "api", "/actuator/refresh").status == 200
+    event = service.event(api, total=5, opens_in=3600, closes_in=7200)
+    changes = [("create event", 5, None, None, None),
+               ("open event", 5, "POST", "open", None),
+               ("event total", 9, "PUT", "total", {"total": 9}),
+               ("close event", 9, "POST", "close", None)]
+    for version, (action, total, method, verb, body) in enumerate(changes, 1):
+        if method:
+            for _ in range(2):  # the second changes nothing
+                reply = service.admin(api, method, f"/api/coupons/{event}/{verb}", body)
+                assert reply.status == 200, reply
+        audited(api, action=action, target=event, by="127.0.0.1",
+                result=f"version {version}, total {total}")
+    lines = [line for line in api.log.read_text().splitlines()
+             if "changed by an operator" in line and f" target={event} " in line]
+    assert len(lines) == len(changes)
 
 
 # ---- who may ----
