@@ -6,9 +6,12 @@
  *
  *   cycles:  high half the cycle's number, low half its permits left (int32,
  *            negative when permits of later cycles have been reserved).  The
- *            number wraps after 2^32 cycles (49 days of 1 ms); an idle spell
- *            of exactly that length would look like no time at all, and hands
- *            out one cycle's rest: harmless.
+ *            number wraps after 2^32 cycles (49 days of 1 ms).  A thread whose
+ *            clock was read a little earlier sees a cycle that is ahead of
+ *            its own, by OLDER_CYCLES at the most: only that is taken for
+ *            the past, everything else for an idle spell.  So a spell that
+ *            ends in the last OLDER_CYCLES before the wrap counts for
+ *            nothing, and what was left then is left now, for a second.
  *   smooth:  the theoretical arrival time (GCRA) of the next request.
  *
  * The word only has a meaning together with its period, so both live in a
@@ -50,6 +53,9 @@ struct limiter {
 
 /* 31 years: what a double says above may be no int64_t. */
 #define MOST_NS 1e18
+
+/* A loop's clock is as old as its turn: a second of the shortest period. */
+#define OLDER_CYCLES 1000
 
 static uint64_t
 pack(uint32_t cycle, int32_t permits)
@@ -130,7 +136,7 @@ refreshed(const struct regime *regime, uint64_t word, int64_t now_ns)
 	uint32_t elapsed = cycle - cycle_of(word);
 
 	/* A thread with an older `now` must not turn the cycle back. */
-	if (elapsed == 0 || elapsed > UINT32_MAX / 2)
+	if (elapsed == 0 || elapsed > UINT32_MAX - OLDER_CYCLES)
 		return word;
 	int64_t permits = permits_of(word) + (int64_t)elapsed * limit;
 

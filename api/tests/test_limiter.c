@@ -117,6 +117,40 @@ an_older_clock_reading_does_not_turn_the_cycle_back(void **state)
 	limiter_free(limiter);
 }
 
+/* Half the range of the cycle's number: it was taken for an older clock. */
+static void
+an_idle_spell_however_long_pays_back(void **state)
+{
+	(void)state;
+	const struct limiter_config config = {
+		.mode = LIMITER_CYCLES, .limit = 1, .period_ns = NS_PER_MS
+	};
+	const int64_t cycles_idle[] = { 1, INT32_MAX, (int64_t)INT32_MAX + 2,
+		UINT32_MAX - 1000, (int64_t)UINT32_MAX + 2 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(cycles_idle); i++) {
+		struct limiter *limiter = limiter_new(&config, 0);
+		int64_t later = cycles_idle[i] * NS_PER_MS;
+
+		assert_int_equal(limiter_acquire(limiter, 0, 0), 0);
+		assert_int_equal(limiter_acquire(limiter, later, 0), 0);
+		assert_int_equal(limiter_acquire(limiter, later, 0), -1);
+		assert_int_equal(limiter_available(limiter, later), 0);
+		limiter_free(limiter);
+	}
+}
+
+static void
+an_older_clock_of_a_whole_turn_is_still_older(void **state)
+{
+	(void)state;
+	struct limiter *limiter = cycles(1);
+
+	assert_int_equal(limiter_acquire(limiter, 2000 * P, 0), 0);
+	assert_int_equal(limiter_acquire(limiter, 1000 * P, 0), -1);
+	limiter_free(limiter);
+}
+
 static void
 a_new_limit_counts_from_the_next_cycle(void **state)
 {
@@ -264,6 +298,8 @@ main(void)
 		cmocka_unit_test(giving_back_never_exceeds_the_limit),
 		cmocka_unit_test(
 			an_older_clock_reading_does_not_turn_the_cycle_back),
+		cmocka_unit_test(an_idle_spell_however_long_pays_back),
+		cmocka_unit_test(an_older_clock_of_a_whole_turn_is_still_older),
 		cmocka_unit_test(a_new_limit_counts_from_the_next_cycle),
 		cmocka_unit_test(a_new_period_starts_over),
 		cmocka_unit_test(smooth_mode_spreads_the_permits),
