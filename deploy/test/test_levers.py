@@ -6,6 +6,7 @@ import itertools
 import re
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -184,7 +185,6 @@ def test_sighup_does_the_same(world, file, kind):
 
 
 def test_many_refreshes_at_once_are_all_answered(world, file):
-    from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor(8) as executor:
         replies = list(executor.map(
             lambda _: post(world, "api", "/actuator/refresh"), range(40)))
@@ -211,6 +211,29 @@ def test_limits_and_breaker_change_live(world, file):
     for answer in load.join():
         statuses.add((answer.status, answer.body.get("reason")))
     assert (503, "OUTBOX_FULL") in statuses
+
+
+def test_the_batch_size_changes_live(world, file):
+    """60 messages that come within the wait are a batch or two, or nine of 7."""
+    consumer, service = world["consumer"], world["service"]
+
+    def batches():
+        event = service.event(world["api"], total=61)
+        Load([world["api"].port], event, [61]).join()
+        service.settle(event)  # the batch that was being gathered is over
+        before = consumer.metric("coupon.batch.write", "COUNT")
+        Load([world["api"].port], event, range(1, 61), connections=20).join()
+        service.settle(event)
+        return consumer.metric("coupon.batch.write", "COUNT") - before
+    edit(consumer, batch_wait="300ms")
+    assert post(world, "consumer", "/actuator/refresh").status == 200
+    assert batches() < 6
+    edit(consumer, batch_size=7)
+    reply = post(world, "consumer", "/actuator/refresh")
+    assert reply.json["changed"] == [
+        {"key": "consumer.batch-size", "from": "500", "to": "7"}]
+    assert batches() >= 9
+    assert consumer.metric("coupon.batch.size") <= 7
 
 
 def test_an_override_lasts_until_the_file_says_another(world, file):
@@ -272,6 +295,33 @@ def test_pools_show_their_state(world, kind):
         assert shown["lastError"] is None, name
         assert shown["waiters"] == [] and shown["oldestWaitMs"] == 0
     assert world[kind].get("/actuator/pools/nosuch").status == 404
+
+
+def test_holders_are_shown_with_how_long_they_hold(world):
+    """Whoever writes to PostgreSQL while somebody else has the table."""
+    api, service = world["api"], world["service"]
+    event = service.event(api, total=5)
+
+    def held_ms():
+        return max((h["heldMs"] for h in pool(api, "postgres")["holders"]
+                    if h["holder"] == "event_total"), default=0)
+    connection = service.connect()
+    with ThreadPoolExecutor(1) as executor, contextlib.closing(connection):
+        connection.autocommit = False
+        connection.cursor().execute("LOCK TABLE coupon IN ACCESS EXCLUSIVE MODE")
+        begin = time.monotonic()
+        reply = executor.submit(service.admin, api, "PUT",
+                                f"/api/coupons/{event}/total", {"total": 6})
+        first = wait_for(held_ms, 5, "a holder")
+        seen = time.monotonic()
+        time.sleep(0.2)
+        later = held_ms()
+        assert 0 < first <= (seen - begin) * 1000 + 1
+        assert later - first >= 200
+        assert later <= (time.monotonic() - begin) * 1000 + 1
+        connection.rollback()
+        assert reply.result().status == 200
+    assert all(h["heldMs"] < later for h in pool(api, "postgres")["holders"])
 
 
 @contextlib.contextmanager

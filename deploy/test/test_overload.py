@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """More than there is room or time for: who waits, who is refused, who gets in."""
 
+import itertools
 import resource
 import socket
+import time
 from collections import Counter
 
 import pytest
@@ -125,3 +127,37 @@ def test_a_crowd_is_not_told_to_come_back_at_once(service):
     assert 1 <= min(told) and 10 < max(told) <= 31
     assert len(told) > 10
     assert max(told.values()) < sum(told.values()) / 4
+
+
+def test_an_event_may_have_a_limit_of_its_own(service):
+    api = service.api(**{
+        "ratelimiter.coupon-issue.enabled": "true",
+        "ratelimiter.coupon-issue.limit-for-period": 30,
+        "ratelimiter.coupon-issue.limit-refresh-period": "1h",
+        "ratelimiter.coupon-issue.events.2": 5})
+    events = [service.event(api, 1000) for _ in range(3)]
+    assert 2 in events
+    for event in sorted(events, key=lambda event: event != 2):
+        answers = Load([api.port], event, range(1, 41), connections=20).join()
+        # The others share what its refusals have not touched.
+        took = {2: 5}.get(event, 30 if event == min(events) else 0)
+        assert Counter(a.status for a in answers) == Counter(
+            {202: took, 429: 40 - took}), event
+
+
+def test_in_smooth_mode_permits_come_evenly(service):
+    api = service.api(**{
+        "ratelimiter.coupon-issue.enabled": "true",
+        "ratelimiter.coupon-issue.mode": "smooth",
+        "ratelimiter.coupon-issue.limit-for-period": 50})
+    event = service.event(api, 1000)
+    begin = time.monotonic()
+    load = Load([api.port], event, itertools.count(1), connections=8, rate=400)
+    wait_for(lambda: load.count(202) >= 40, 5, "permits")
+    answers = load.stop()
+    took = time.monotonic() - begin
+    taken = sorted(a.done for a in answers if a.status == 202)
+    # A tenth of a second's at once; a cycle would have had all of its 50.
+    assert len(taken) <= 50 * took + 7
+    assert taken[-1] - taken[0] > 0.5
+    assert load.count(429) > load.count(202)
