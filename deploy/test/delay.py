@@ -14,6 +14,7 @@ class DelayProxy:
 
     def __init__(self, port, server_port, delay):
         self.server_port, self.delay = server_port, delay
+        self._ending = False
         self._loop = asyncio.new_event_loop()
         self._server = self._loop.run_until_complete(
             asyncio.start_server(self._serve, "127.0.0.1", port))
@@ -27,6 +28,7 @@ class DelayProxy:
         self._loop.close()
 
     async def _end(self):
+        self._ending = True
         self._server.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
@@ -39,8 +41,13 @@ class DelayProxy:
         except OSError:
             client_writer.close()
             return
-        await asyncio.gather(self._pass(client_reader, writer),
-                             self._pass_later(reader, client_writer))
+        try:
+            await asyncio.gather(self._pass(client_reader, writer),
+                                 self._pass_later(reader, client_writer))
+        finally:
+            if self._ending:  # else what is on its way back would be lost
+                writer.close()
+                client_writer.close()
 
     async def _pass(self, reader, writer):
         try:
