@@ -364,11 +364,16 @@ def test_who_waits_too_long_is_told_why(world):
 def test_a_suspended_pool_does_not_open_the_breaker(world):
     """Ten failures would, and then nobody is told of the lever any more."""
     api = world["api"]
+
+    def calls():
+        return api.metric("resilience4j.circuitbreaker.calls", "COUNT")
+    before = calls()
     with suspended(world):
         answers = Load([api.port], world["event"], itertools.islice(users, 20),
                        connections=20).join()
         assert {(a.status, a.body["reason"]) for a in answers} == {(503, "SUSPENDED")}
         assert breaker(api)["state"] == "CLOSED"
+        assert calls() == before  # no failures, nor successes
     reply = api.post("/api/user-coupons/issue-async",
                      {"couponId": world["event"], "userId": next(users)})
     assert reply.status == 202
