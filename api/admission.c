@@ -250,6 +250,7 @@ admission_configure(
 	store_settings(admission, settings);
 	event_limits_configure(admission->limits, settings, now_ns);
 	breaker_configure(admission->breaker, &config, now_ns);
+	latches_clear(); /* what is armed is armed for the old time */
 }
 
 static int64_t
@@ -430,6 +431,11 @@ admission_heard(struct admission *admission, int64_t coupon_id,
 		break;
 	case ISSUE_STOCK_OTHER:
 		latch_disarm(admission->sold_out, coupon_id);
+		break;
+	case ISSUE_STOCK_UNHEARD:
+		if (permit->probe != 0)
+			(void)latch_postpone(admission->sold_out, coupon_id,
+				permit->probe, now_ns + duration_ns);
 		break;
 	case ISSUE_STOCK_UNTOLD: /* the next one asks, at once */
 		if (permit->probe != 0)

@@ -94,8 +94,8 @@ void admission_forget(
 	struct admission *admission, const struct admission_permit *permit);
 
 /*
- * Redis answered a request of this event: the latch learns from it.  Without
- * an answer there is nothing to call.
+ * Redis answered a request of this event, or will not: the latch learns from
+ * it.
  */
 void admission_heard(struct admission *admission, int64_t coupon_id,
 	const struct admission_permit *permit, int64_t now_ns,

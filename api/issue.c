@@ -202,10 +202,9 @@ tell_latch(const struct issue *issue, const struct issue_reply *reply)
 {
 	const struct api_loop *loop = issue->loop;
 
-	if (reply != NULL)
-		admission_heard(loop->api->admission, issue->coupon_id,
-			&issue->permit, http_loop_now_ns(loop->loop),
-			issue_stock_of(reply));
+	admission_heard(loop->api->admission, issue->coupon_id, &issue->permit,
+		http_loop_now_ns(loop->loop),
+		reply != NULL ? issue_stock_of(reply) : ISSUE_STOCK_UNHEARD);
 }
 
 /* The command ended: Redis answered, or will not. */

@@ -64,6 +64,7 @@ struct issue_verdict issue_judge(const struct issue_end *end);
 
 /* What the script's word says of the stock. */
 enum issue_stock {
+	ISSUE_STOCK_UNHEARD, /* there was no word */
 	ISSUE_STOCK_UNTOLD, /* an earlier answer again: the stock was not read */
 	ISSUE_STOCK_SOLD_OUT,
 	ISSUE_STOCK_OTHER, /* there is some, or it is not what matters now */

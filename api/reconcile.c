@@ -320,7 +320,7 @@ tend_page(struct reconcile *reconcile, const struct coupon_page *page,
 		rc = tick(reconcile, err);
 		if (rc == 0)
 			rc = tend_event(reconcile, coupon, err);
-		if (rc != 0 && rc != -ERROR_CLOSED)
+		if (rc != 0 && rc != -ERROR_CLOSED && rc != -ERROR_CANCELLED)
 			LOG_WARN("event not compared",
 				LOG_INT("coupon", coupon->id), LOG_ERR(err));
 		rc = event_errors_note(errors, coupon->id, rc, err);
@@ -379,7 +379,8 @@ run_pass(struct reconcile *reconcile, bool *ret_mine, struct error *err)
 	if (rc == 0 && reconcile->role.mine)
 		rc = tend_all(reconcile, err);
 	*ret_mine = reconcile->role.mine;
-	return rc;
+	/* Handed on in the middle of a pass: no failure. */
+	return rc == -ERROR_CANCELLED ? 0 : rc;
 }
 
 static void
@@ -390,7 +391,7 @@ pass(struct reconcile *reconcile)
 	struct error err;
 	int rc = run_pass(reconcile, &mine, &err);
 
-	if (rc == 0 && !mine) { /* what this one saw is not up to date */
+	if (!mine) { /* what this one saw is not up to date */
 		reconcile_memos_fini(&reconcile->memos);
 		publish(reconcile);
 	}

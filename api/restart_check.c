@@ -13,12 +13,15 @@
 #include "common/error.h"
 #include "common/kafka_scan.h"
 #include "common/log.h"
+#include "common/redis.h"
 
 #include <stdlib.h>
 #include <sys/param.h>
 
 /* What takes longer is not waited for: requests see the fence by then. */
 #define REBUILD_TIMEOUT_NS (5 * NS_PER_S)
+/* A server that hangs may cost no more: the gate opens after 5 s. */
+#define STEP_TIMEOUT_NS (1 * NS_PER_S)
 
 struct suspect {
 	int64_t coupon_id;
@@ -30,7 +33,14 @@ struct suspects {
 	const struct restart_check *check;
 	struct suspect *items;
 	size_t n;
+	struct error unasked; /* why PostgreSQL is not, any more; or none */
 };
+
+static int64_t
+step_deadline_ns(const struct restart_check *check)
+{
+	return MIN(check->deadline_ns, clock_now_ns() + STEP_TIMEOUT_NS);
+}
 
 static int
 note_message(void *arg, const rd_kafka_message_t *kafka, struct error *err)
@@ -104,7 +114,7 @@ fence(const struct restart_check *check, int64_t coupon_id, int64_t epoch,
 	const struct rebuild_redis call = {
 		.shards = check->loader->shards,
 		.coupon_id = coupon_id,
-		.deadline_ns = check->deadline_ns,
+		.deadline_ns = step_deadline_ns(check),
 	};
 	bool fenced; /* false: somebody else has fenced it higher */
 
@@ -116,82 +126,95 @@ struct known {
 	int64_t total;   /* as PostgreSQL has it: Redis's may be old, too */
 };
 
-/* Also after an error: what is known without PostgreSQL. */
 static int
-read_known(const struct restart_check *check, const struct suspect *suspect,
+ask_postgresql(const struct restart_check *check, int64_t coupon_id,
 	struct known *ret, struct error *err)
 {
 	const struct store_call call = { check->loader->pg,
-		check->deadline_ns };
-	int64_t seen = check->seen_highest(check->arg, suspect->coupon_id);
+		step_deadline_ns(check) };
 	struct coupon coupon;
-	int64_t in_database = 0;
+	int rc = event_store_get_latest(&call, coupon_id, &coupon, err);
 
-	*ret = (struct known){ MAX(seen, suspect->in_kafka), 0 };
-	int rc = event_store_get_latest(
-		&call, suspect->coupon_id, &coupon, err);
-	if (rc == 0)
-		rc = rebuild_store_highest(
-			&call, suspect->coupon_id, &in_database, err);
-	if (rc == -ERROR_NOT_FOUND)
-		return 0; /* it was deleted, and nobody is let in */
 	if (rc != 0)
 		return rc;
-	*ret = (struct known){ MAX(ret->highest, in_database), coupon.total };
-	return 0;
+	ret->total = coupon.total;
+	return rebuild_store_highest(&call, coupon_id, &ret->highest, err);
+}
+
+/* Without PostgreSQL: what is known without. */
+static struct known
+read_known(struct suspects *suspects, const struct suspect *suspect)
+{
+	const struct restart_check *check = suspects->check;
+	int64_t seen = check->seen_highest(check->arg, suspect->coupon_id);
+	struct known known = { 0 };
+	struct error err;
+
+	if (suspects->unasked.kind == ERROR_NONE) {
+		int rc =
+			ask_postgresql(check, suspect->coupon_id, &known, &err);
+
+		/* Not found: it was deleted, and nobody is let in. */
+		if (rc != 0 && rc != -ERROR_NOT_FOUND)
+			suspects->unasked = err;
+	}
+	known.highest = MAX(known.highest, MAX(seen, suspect->in_kafka));
+	return known;
 }
 
 static int
-check_event(const struct restart_check *check, struct suspect *suspect,
-	struct error *err)
+check_event(
+	struct suspects *suspects, struct suspect *suspect, struct error *err)
 {
+	const struct restart_check *check = suspects->check;
 	const int64_t coupon_id = suspect->coupon_id;
+	const struct known known = read_known(suspects, suspect);
 	struct event_figures figures;
-	struct known known;
-	int known_rc = read_known(check, suspect, &known, err);
 
 	/* Redis last: what is accepted meanwhile is above what is known. */
-	int rc = event_figures_read(
-		check->loader, coupon_id, check->deadline_ns, &figures, err);
-	if (rc != 0)
-		return rc;
-	if (figures.event != EVENT_LIVE)
-		return known_rc; /* missing or fenced: found elsewhere */
+	int rc = event_figures_read(check->loader, coupon_id,
+		step_deadline_ns(check), &figures, err);
+	if (rc != 0 || figures.event != EVENT_LIVE)
+		return rc; /* missing or fenced: found elsewhere */
 	/* A number above the total is nobody's; it says nothing of Redis. */
-	if (figures.next >
-		MIN(known.highest, MAX(known.total, figures.total)))
-		return known_rc;
+	if (figures.next > MIN(known.highest, MAX(known.total, figures.total)))
+		return 0;
 	LOG_WARN("Redis came back with older numbers",
 		LOG_INT("coupon", coupon_id), LOG_INT("next", figures.next),
 		LOG_INT("known", known.highest));
 	rc = fence(check, coupon_id, figures.epoch + 1, err);
 	if (rc != 0)
 		return rc;
-	if (!rebuild_request(
-		    check->loader->rebuild, coupon_id, REBUILD_RESTARTED))
-		return error_set(
-			err, ERROR_BUSY, "too many events wait for a rebuild");
-	suspect->rebuilding = true;
+	/* Too many wait already: the fence stays, and upkeep asks again. */
+	suspect->rebuilding = rebuild_request(
+		check->loader->rebuild, coupon_id, REBUILD_RESTARTED);
 	return 0;
 }
 
-/* All of them, whatever one comes to; the first error. */
+/* An event whose own keys are broken issues nothing, and holds up no other. */
 static int
-check_events(const struct restart_check *check, struct suspects *suspects,
-	struct error *err)
+check_events(struct suspects *suspects, struct error *err)
 {
-	struct error later;
-	int first = 0;
+	int rc = 0;
 
-	for (size_t i = 0; i < suspects->n; i++) {
-		if (suspects->items[i].rebuilding)
+	for (size_t i = 0; rc == 0 && i < suspects->n; i++) {
+		struct suspect *suspect = &suspects->items[i];
+
+		if (suspect->rebuilding)
 			continue;
-		int rc = check_event(check, &suspects->items[i],
-			first == 0 ? err : &later);
-		if (first == 0)
-			first = rc;
+		rc = tick(suspects, err);
+		if (rc == 0)
+			rc = check_event(suspects, suspect, err);
+		if (rc != -ERROR_REDIS_ERROR || redis_refuses_all(err))
+			continue;
+		LOG_WARN("event not checked",
+			LOG_INT("coupon", suspect->coupon_id), LOG_ERR(err));
+		rc = 0;
 	}
-	return first;
+	if (rc != 0 || suspects->unasked.kind == ERROR_NONE)
+		return rc;
+	*err = suspects->unasked;
+	return -(int)err->kind;
 }
 
 /*
@@ -203,12 +226,12 @@ static int
 check_all(const struct restart_check *check, struct suspects *suspects,
 	struct error *err)
 {
-	int rc = check_events(check, suspects, err);
+	int rc = check_events(suspects, err);
 
 	if (rc == 0)
 		rc = read_kafka(check, suspects, err);
 	if (rc == 0)
-		rc = check_events(check, suspects, err);
+		rc = check_events(suspects, err);
 	const int64_t until_ns =
 		MIN(check->deadline_ns, clock_now_ns() + REBUILD_TIMEOUT_NS);
 	for (size_t i = 0; rc == 0 && i < suspects->n; i++)
@@ -225,7 +248,7 @@ restart_check_run(const struct restart_check *check, const int64_t *coupon_ids,
 	if (n == 0)
 		return 0; /* also while Kafka cannot be asked */
 	struct suspects suspects = { check, calloc(n, sizeof(struct suspect)),
-		n };
+		n, { 0 } };
 
 	if (suspects.items == NULL)
 		return error_set(

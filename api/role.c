@@ -41,11 +41,25 @@ ask(struct role *role, const struct pg_statement *statement, int64_t timeout_ns,
 	return rc;
 }
 
+/* Its begin is ours: PostgreSQL's lease ends no earlier. */
+static int
+renew(struct role *role, int64_t timeout_ns, struct error *err)
+{
+	int64_t begun_ns = clock_now_ns();
+	int rc = ask(role, &take, timeout_ns, &role->mine, err);
+
+	if (rc == 0)
+		role->ends_at_ns = begun_ns + ROLE_LEASE_S * NS_PER_S;
+	else if (clock_now_ns() >= role->ends_at_ns)
+		role->mine = false;
+	role->renew_at_ns = clock_now_ns() + RENEW_EVERY_NS;
+	return rc;
+}
+
 int
 role_take(struct role *role, struct error *err)
 {
-	role->renew_at_ns = clock_now_ns() + RENEW_EVERY_NS;
-	return ask(role, &take, TAKE_TIMEOUT_NS, &role->mine, err);
+	return renew(role, TAKE_TIMEOUT_NS, err);
 }
 
 int
@@ -55,8 +69,7 @@ role_keep(struct role *role, struct error *err)
 
 	if (clock_now_ns() < role->renew_at_ns)
 		return 0;
-	(void)ask(role, &take, KEEP_TIMEOUT_NS, &role->mine, &ignored);
-	role->renew_at_ns = clock_now_ns() + RENEW_EVERY_NS;
+	(void)renew(role, KEEP_TIMEOUT_NS, &ignored);
 	if (role->mine)
 		return 0;
 	return error_set(err, ERROR_CANCELLED,

@@ -29,11 +29,12 @@ struct role {
 	const char *name;
 	const char *holder; /* this api */
 	int64_t renew_at_ns;
-	bool mine; /* as last heard */
+	int64_t ends_at_ns; /* of the lease, were it not renewed */
+	bool mine;          /* as last heard */
 };
 
 /* Take it, or have it for another lease: role->mine.  An error leaves that as
- * it was. */
+ * it was, for as long as the lease lasts. */
 int role_take(struct role *role, struct error *err) NODISCARD;
 
 /*

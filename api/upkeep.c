@@ -26,6 +26,7 @@
 #define FIRST_TICK_NS (10 * NS_PER_MS)
 #define LOOK_EVERY_NS (1 * NS_PER_S)
 #define PUBLISH_EVERY_NS (5 * NS_PER_S)
+#define PAST_EVERY_NS (60 * NS_PER_S)
 #define STEP_TIMEOUT_NS (5 * NS_PER_S)
 #define CHECK_TIMEOUT_NS (30 * NS_PER_S)
 /* Rows that each query of an event may count: a tenth of a millisecond. */
@@ -49,6 +50,8 @@ struct upkeep {
 	char check_error[360];   /* the same, of a restarted Redis */
 	bool migrated;
 	int64_t next_publish_ns;
+	int64_t next_past_ns;
+	bool looks_at_past; /* in this pass: there may be thousands of them */
 	int64_t next_look_ns;
 	int64_t next_check_ns; /* after one that failed */
 	bool checked;          /* every shard, once */
@@ -117,6 +120,9 @@ tend_event(
 	struct event_figures figures;
 
 	count_rows(upkeep, coupon);
+	bool past = coupon_is_past(coupon, clock_wall_ms());
+	if (past && !upkeep->looks_at_past)
+		return 0;
 	int rc = event_figures_read(
 		upkeep->config.loader, coupon->id, deadline_ns, &figures, err);
 	if (rc != 0)
@@ -124,7 +130,7 @@ tend_event(
 	/* Also of an event long over: nobody else lifts its fence. */
 	if (figures.event == EVENT_FENCED)
 		return rebuild_if_deserted(upkeep, coupon->id, err);
-	if (coupon_is_past(coupon, clock_wall_ms()))
+	if (past)
 		return 0;
 	if (figures.event == EVENT_MISSING)
 		return ask_rebuild(upkeep, coupon->id, REBUILD_MISSING, err);
@@ -149,7 +155,7 @@ tend_page(struct upkeep *upkeep, const struct coupon_page *page,
 		rc = role_keep(&upkeep->role, err);
 		if (rc == 0)
 			rc = tend_event(upkeep, coupon, err);
-		if (rc != 0)
+		if (rc != 0 && rc != -ERROR_CANCELLED)
 			LOG_WARN("event not tended",
 				LOG_INT("coupon", coupon->id), LOG_ERR(err));
 		rc = event_errors_note(errors, coupon->id, rc, err);
@@ -165,6 +171,9 @@ tend_events(struct upkeep *upkeep, struct error *err)
 	int64_t after = 0;
 	int rc = 0;
 
+	upkeep->looks_at_past = clock_now_ns() >= upkeep->next_past_ns;
+	if (upkeep->looks_at_past)
+		upkeep->next_past_ns = clock_now_ns() + PAST_EVERY_NS;
 	while (rc == 0 && page.count == page.limit) {
 		const struct store_call call = { upkeep->config.loader->pg,
 			clock_now_ns() + STEP_TIMEOUT_NS };
@@ -186,7 +195,7 @@ publish(struct upkeep *upkeep, struct error *err)
 	if (rc == 0 && upkeep->role.mine)
 		rc = tend_events(upkeep, err);
 	role_leave(&upkeep->role);
-	return rc;
+	return rc == -ERROR_CANCELLED ? 0 : rc;
 }
 
 /* ---- restarts of Redis ---- */

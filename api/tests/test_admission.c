@@ -255,6 +255,25 @@ a_probe_who_has_a_coupon_hands_on_the_question(void **state)
 	fixture_fini(&f);
 }
 
+/* Not for as long as the probe itself might have waited. */
+static void
+a_probe_that_failed_hands_on_after_one_latch_time(void **state)
+{
+	(void)state;
+	struct fixture f = admission_with(LIMIT(100), PERIOD, UNCHANGED);
+
+	hear(&f, ISSUE_STOCK_SOLD_OUT);
+	advance_ms(&f, 202);
+	assert_int_equal(enter(&f), ADMISSION_OK);
+	hear(&f, ISSUE_STOCK_UNHEARD);
+	advance_ms(&f, 150);
+	assert_int_equal(enter(&f), ADMISSION_SOLD_OUT);
+	advance_ms(&f, 52);
+	assert_int_equal(enter(&f), ADMISSION_OK);
+	assert_int_equal(enter(&f), ADMISSION_SOLD_OUT);
+	fixture_fini(&f);
+}
+
 /* Not 429: others have used up the permits, and the end is known. */
 static void
 a_probe_without_a_permit_is_told_what_all_are_told(void **state)
@@ -423,6 +442,7 @@ main(void)
 		TEST(a_flood_after_the_end_costs_one_permit_per_latch_time),
 		TEST(more_stock_that_the_probe_finds_lets_all_in),
 		TEST(a_probe_who_has_a_coupon_hands_on_the_question),
+		TEST(a_probe_that_failed_hands_on_after_one_latch_time),
 		TEST(a_probe_without_a_permit_is_told_what_all_are_told),
 		TEST(a_probe_that_the_breaker_refuses_is_told_what_all_are_told),
 		TEST(a_request_with_a_key_is_never_told_by_the_latch),

@@ -141,7 +141,7 @@ who_leaves_is_succeeded_at_once(void **state)
 }
 
 static void
-who_cannot_ask_goes_on(void **state)
+who_cannot_ask_goes_on_while_the_lease_lasts(void **state)
 {
 	struct env *env = env_of(state);
 	struct error err;
@@ -149,6 +149,10 @@ who_cannot_ask_goes_on(void **state)
 	assert_true(take(&env->first));
 	pool_suspend(pg_write_pool(env->pools));
 	assert_int_equal(keep_now(&env->first, &err), 0);
+	env->first.ends_at_ns =
+		clock_now_ns(); /* and then another may have it */
+	assert_int_equal(keep_now(&env->first, &err), -ERROR_CANCELLED);
+	assert_false(env->first.mine);
 	pool_resume(pg_write_pool(env->pools));
 }
 
@@ -160,7 +164,7 @@ main(void)
 		T(who_has_it_keeps_it_from_pass_to_pass),
 		T(who_died_is_succeeded_and_hears_of_it),
 		T(who_leaves_is_succeeded_at_once),
-		T(who_cannot_ask_goes_on),
+		T(who_cannot_ask_goes_on_while_the_lease_lasts),
 	};
 
 	log_set_level(LOG_LEVEL_OFF);

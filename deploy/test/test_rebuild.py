@@ -99,7 +99,8 @@ def test_the_fence_of_an_event_long_over_is_lifted(make_service):
     service.query("UPDATE coupon SET opens_at = '2000-01-01',"
                   " closes_at = '2000-01-02' WHERE id = %s", event)
     service.redis.hset(f"{{c:{event}}}:event", mapping={"fenced": 99, "epoch": 99})
-    wait_for(lambda: rebuilds(api, "fenced") == 1, what="the rebuild")
+    other = service.api()  # looks at these first of all, and then each minute
+    wait_for(lambda: n_rebuilds([api, other], "fenced") == 1, what="the rebuild")
     assert api.get(f"/api/coupons/{event}").json["state"] == "CLOSED"
 
 
@@ -190,6 +191,24 @@ def test_an_api_that_starts_with_an_older_redis_gives_no_number_twice(make_servi
     service.settle(event)
     service.check(event, 100, answers)
     assert rebuilds(api, "restarted") == 1
+
+
+def test_an_event_with_broken_keys_keeps_no_other_from_the_check(make_service):
+    service = make_service()
+    api = service.api()
+    service.consumer()
+    broken, event = service.event(api, 100), service.event(api, 100)
+    answers = Load([api.port], event, range(1, 31), keys=True).join()
+    service.settle(event)
+    api.stop()
+    service.redis.set(f"{{c:{broken}}}:pending", "no sorted set")
+    age(service, event, answers, 21)
+    api = service.api()
+    wait_for(lambda: rebuilds(api, "restarted") == 1, what="the rebuild")
+    assert f'"event not checked" coupon={broken}' in api.log.read_text()
+    answers += Load([api.port], event, range(31, 41), keys=True).join()
+    service.settle(event)
+    service.check(event, 100, answers)
 
 
 def test_a_redis_from_before_more_stock_was_added(make_service):
