@@ -130,7 +130,8 @@ SPEED, LATENCY, MEMORY = (0.63, 1.6), (0.9, 1.1), (0.98, 1.15)
     ("rows/s of one partition", SPEED, [
         ("consumer rows/s, backlog of 200,000, one partition, over bare batched INSERTs",
          FIRST)]),
-    ("Redis memory per user", MEMORY, [("Redis memory per user who has a coupon", None)]),
+    ("Redis memory per user", MEMORY, [
+        ("Redis memory per user of 1,000,000 who have a coupon", None)]),
     ("RSS of an api", MEMORY, [
         ("RSS of api with 1,000 idle connections", None),
         ("RSS of api with 10,000 idle connections", None)]),
