@@ -22,6 +22,9 @@
 /* Usually 20 ms; a partition that finds no table would complain in vain. */
 #define MIGRATION_WAIT_NS NS_PER_S
 #define LETTERS_WAIT_NS NS_PER_S
+/* Of a start that failed: Kafka lets nobody leave a group before it has formed
+ * it, some 3 s (group.initial.rebalance.delay.ms). */
+#define GIVE_UP_NS (5 * NS_PER_S)
 
 struct app {
 	struct actuator *actuator; /* first: actuator_routes want it */
@@ -151,7 +154,7 @@ app_start(const struct settings *settings, struct reload *reload,
 	actuator_reload(app->actuator, reload);
 	int rc = start_all(app, settings, err);
 	if (rc != 0) {
-		app_stop(app, clock_now_ns() + NS_PER_S);
+		app_stop(app, clock_now_ns() + GIVE_UP_NS);
 		return rc;
 	}
 	*ret = app;

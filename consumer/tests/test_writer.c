@@ -254,6 +254,7 @@ rows_of_this_batch_are_told_from_earlier_ones(void **state)
 	push(1, 10, 1, "a");
 	write_done();
 	empty();
+	sql("UPDATE user_coupon SET issued_at = issued_at - interval '1 s'");
 	/* All three settled; one was rejected, one is old, one is new. */
 	const struct batch_item *old = push(1, 10, 1, "a");
 	const struct batch_item *refused = push(1, 10, 2, "x");
