@@ -95,7 +95,7 @@ sort_removals(
 
 	for (size_t i = 0; i < n; i++)
 		sorted[i] = records[i];
-	qsort(sorted, n, sizeof(*sorted), by_coupon);
+	qsort(sorted, n, sizeof(struct producer_record *), by_coupon);
 	for (size_t i = 0; i < n; i++) {
 		if (i == 0 || coupon_of(sorted[i]) != coupon_of(sorted[i - 1]))
 			outbox->removals[n_removals++] =
