@@ -179,7 +179,7 @@ check_event(
 	/* A number above the total is nobody's; it says nothing of Redis. */
 	if (figures.next > MIN(known.highest, MAX(known.total, figures.total)))
 		return 0;
-	LOG_WARN("Redis came back with older numbers",
+	LOG_WARN("Redis holds older numbers",
 		LOG_INT("coupon", coupon_id), LOG_INT("next", figures.next),
 		LOG_INT("known", known.highest));
 	rc = fence(check, coupon_id, figures.epoch + 1, err);

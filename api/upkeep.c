@@ -47,7 +47,7 @@ struct upkeep {
 	struct role role;
 	char error[360];         /* of this pass so far; "": none */
 	char publish_error[360]; /* of the last time it came to that */
-	char check_error[360];   /* the same, of a restarted Redis */
+	char check_error[360];   /* the same, of what Redis holds */
 	bool migrated;
 	int64_t next_publish_ns;
 	int64_t next_past_ns;
@@ -242,7 +242,16 @@ check_failed(struct upkeep *upkeep, const struct error *err)
 	if (strcmp(upkeep->check_error, err->msg) == 0)
 		return;
 	note(upkeep->check_error, err);
-	LOG_WARN("restarted Redis not checked, trying again", LOG_ERR(err));
+	LOG_WARN("what Redis holds is not checked yet, trying again",
+		LOG_ERR(err));
+}
+
+static void
+check_done(struct upkeep *upkeep)
+{
+	if (upkeep->check_error[0] != '\0')
+		LOG_INFO("what Redis holds is checked");
+	upkeep->check_error[0] = '\0';
 }
 
 /* A shard whose server is another than last time; tried until it is done. */
@@ -265,7 +274,7 @@ check_restarts(struct upkeep *upkeep)
 		}
 		if (check_shard(upkeep, redis_shards_pool_at(shards, i),
 			    &err) == 0) {
-			upkeep->check_error[0] = '\0';
+			check_done(upkeep);
 			upkeep->generations[i] = info.generation;
 			redis_shard_trust(shards, i, info.generation);
 			continue;
