@@ -10,7 +10,6 @@
 #include "common/tests/redis_server.h"
 #include "common/tests/unit.h"
 
-#include <hiredis/hiredis.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -24,26 +23,6 @@ struct fixture {
 	struct outbox *outbox;
 	struct producer_record *records[N_RECORDS];
 };
-
-/* The reply's integer, or the number of its elements. */
-static long long
-ask(struct fixture *f, const char *command)
-{
-	redisContext *context = redisConnect("127.0.0.1", f->server.port);
-	redisReply *reply;
-	long long result;
-
-	assert_non_null(context);
-	reply = redisCommand(context, command);
-	assert_non_null(reply);
-	if (reply->type == REDIS_REPLY_ERROR)
-		fail_msg("%s: %s", command, reply->str);
-	result = reply->type == REDIS_REPLY_ARRAY ? (long long)reply->elements
-						  : reply->integer;
-	freeReplyObject(reply);
-	redisFree(context);
-	return result;
-}
 
 /* Every event has five, and the batch has them in turns. */
 static struct producer_record *
@@ -66,15 +45,8 @@ fixture_start(struct fixture *f)
 {
 	memset(f, 0, sizeof(*f));
 	redis_server_start(&f->server);
-	f->settings = (struct settings){
-		.redis_host = "127.0.0.1",
-		.redis_port = f->server.port,
-		.redis_timeout_ns = 300 * NS_PER_MS,
-		.redis_pool_max_active = 1,
-		.redis_pool_max_idle = 1,
-		.redis_pool_max_wait_ns = 5 * NS_PER_S,
-		.redis_pool_max_waiters = 10,
-	};
+	redis_server_settings(&f->server, &f->settings);
+	f->settings.redis_timeout_ns = 300 * NS_PER_MS;
 	f->metrics = metrics_new();
 	f->shards = redis_shards_new(&f->settings, NULL, 0, f->metrics);
 	f->outbox = outbox_new(f->shards, f->metrics);
@@ -85,7 +57,7 @@ fixture_start(struct fixture *f)
 		(void)snprintf(command, sizeof(command),
 			"ZADD {c:%d}:pending 1 %d:r%d:%d",
 			N_EVENTS - i % N_EVENTS, 100 + i, i, i);
-		assert_int_equal(ask(f, command), 1);
+		assert_int_equal(redis_server_ask(&f->server, command), 1);
 	}
 }
 
@@ -118,10 +90,12 @@ the_entries_of_many_events_leave_together(void **state)
 
 	(void)state;
 	fixture_start(&f);
-	assert_int_equal(ask(&f, "ZADD {c:1}:pending 1 not:acknowledged:7"), 1);
+	assert_int_equal(redis_server_ask(&f.server,
+				 "ZADD {c:1}:pending 1 not:acknowledged:7"),
+		1);
 	outbox_remove(f.outbox, f.records, N_RECORDS);
-	assert_int_equal(ask(&f, "KEYS *"), 1);
-	assert_int_equal(ask(&f, "ZCARD {c:1}:pending"), 1);
+	assert_int_equal(redis_server_ask(&f.server, "KEYS *"), 1);
+	assert_int_equal(redis_server_ask(&f.server, "ZCARD {c:1}:pending"), 1);
 	expect_counts(&f, N_RECORDS, 0);
 	fixture_fini(&f);
 }
@@ -135,14 +109,16 @@ an_event_that_cannot_be_cleared_leaves_the_others_alone(void **state)
 
 	(void)state;
 	fixture_start(&f);
-	assert_int_equal(ask(&f, "DEL {c:7}:pending"), 1);
-	assert_int_equal(ask(&f, "SADD {c:7}:pending no-sorted-set"), 1);
+	assert_int_equal(redis_server_ask(&f.server, "DEL {c:7}:pending"), 1);
+	assert_int_equal(
+		redis_server_ask(&f.server, "SADD {c:7}:pending no-sorted-set"),
+		1);
 	outbox_remove(f.outbox, f.records, N_RECORDS);
-	assert_int_equal(ask(&f, "KEYS *"), 1);
+	assert_int_equal(redis_server_ask(&f.server, "KEYS *"), 1);
 	expect_counts(&f, N_RECORDS - each, each);
 
 	/* The connection, which is the only one, is good for the next. */
-	assert_int_equal(ask(&f, "DEL {c:7}:pending"), 1);
+	assert_int_equal(redis_server_ask(&f.server, "DEL {c:7}:pending"), 1);
 	outbox_remove(f.outbox, f.records, N_RECORDS);
 	expect_counts(&f, 2 * N_RECORDS - each, each);
 	fixture_fini(&f);
@@ -163,7 +139,7 @@ all_entries_stay_when_redis_does_not_answer(void **state)
 
 	/* Late replies are not taken for those of the next batch. */
 	outbox_remove(f.outbox, &f.records[1], N_RECORDS - 1);
-	assert_int_equal(ask(&f, "KEYS *"), 0);
+	assert_int_equal(redis_server_ask(&f.server, "KEYS *"), 0);
 	expect_counts(&f, N_RECORDS, N_RECORDS - 1);
 	fixture_fini(&f);
 }

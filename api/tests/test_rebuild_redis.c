@@ -11,7 +11,6 @@
 #include "common/tests/redis_server.h"
 #include "common/tests/unit.h"
 
-#include <hiredis/hiredis.h>
 #include <signal.h>
 
 /* Every second number is free: both keys take more than one batch. */
@@ -39,24 +38,6 @@ tick(void *arg, struct error *err)
 		       : error_set(err, ERROR_CLOSED, "shutting down");
 }
 
-static long long
-ask(struct fixture *f, const char *command)
-{
-	redisContext *context = redisConnect("127.0.0.1", f->server.port);
-	redisReply *reply;
-	long long result;
-
-	assert_non_null(context);
-	reply = redisCommand(context, command);
-	assert_non_null(reply);
-	if (reply->type == REDIS_REPLY_ERROR)
-		fail_msg("%s: %s", command, reply->str);
-	result = reply->integer;
-	freeReplyObject(reply);
-	redisFree(context);
-	return result;
-}
-
 static struct rebuild_plan *
 new_plan(void)
 {
@@ -80,15 +61,7 @@ fixture_start(struct fixture *f)
 {
 	memset(f, 0, sizeof(*f));
 	redis_server_start(&f->server);
-	f->settings = (struct settings){
-		.redis_host = "127.0.0.1",
-		.redis_port = f->server.port,
-		.redis_timeout_ns = 5 * NS_PER_S,
-		.redis_pool_max_active = 1,
-		.redis_pool_max_idle = 1,
-		.redis_pool_max_wait_ns = 5 * NS_PER_S,
-		.redis_pool_max_waiters = 10,
-	};
+	redis_server_settings(&f->server, &f->settings);
 	f->metrics = metrics_new();
 	f->shards = redis_shards_new(
 		&f->settings, scripts, SCRIPTS_COUNT, f->metrics);
@@ -100,7 +73,9 @@ fixture_start(struct fixture *f)
 		.tick = tick,
 		.arg = f,
 	};
-	assert_int_equal(ask(f, "HSET {c:1}:event epoch 3 fenced 3"), 2);
+	assert_int_equal(redis_server_ask(&f->server,
+				 "HSET {c:1}:event epoch 3 fenced 3"),
+		2);
 }
 
 static void
@@ -139,11 +114,15 @@ what_is_committed_stays(void **state)
 	fixture_start(&f);
 	assert_int_equal(commit(&f, 1000, &done, &err), 0);
 	assert_true(done);
-	assert_int_equal(ask(&f, "HLEN {c:1}:users"), USERS);
-	assert_int_equal(ask(&f, "ZCARD {c:1}:free"), USERS);
-	assert_int_equal(ask(&f, "TTL {c:1}:users"), -1);
-	assert_int_equal(ask(&f, "TTL {c:1}:free"), -1);
-	assert_int_equal(ask(&f, "EXISTS " USERS_ASIDE " " FREE_ASIDE), 0);
+	assert_int_equal(
+		redis_server_ask(&f.server, "HLEN {c:1}:users"), USERS);
+	assert_int_equal(
+		redis_server_ask(&f.server, "ZCARD {c:1}:free"), USERS);
+	assert_int_equal(redis_server_ask(&f.server, "TTL {c:1}:users"), -1);
+	assert_int_equal(redis_server_ask(&f.server, "TTL {c:1}:free"), -1);
+	assert_int_equal(redis_server_ask(&f.server,
+				 "EXISTS " USERS_ASIDE " " FREE_ASIDE),
+		0);
 	fixture_fini(&f);
 }
 
@@ -157,13 +136,15 @@ what_an_interrupted_one_has_written_goes_by_itself(void **state)
 	(void)state;
 	fixture_start(&f);
 	assert_int_equal(commit(&f, 0, &done, &err), -ERROR_CLOSED);
-	assert_int_equal(ask(&f, "HLEN " USERS_ASIDE), 500);
-	assert_in_range(ask(&f, "TTL " USERS_ASIDE), 590, 600);
+	assert_int_equal(redis_server_ask(&f.server, "HLEN " USERS_ASIDE), 500);
+	assert_in_range(
+		redis_server_ask(&f.server, "TTL " USERS_ASIDE), 590, 600);
 
 	/* Three batches of users, one of numbers. */
 	assert_int_equal(commit(&f, 3, &done, &err), -ERROR_CLOSED);
-	assert_int_equal(ask(&f, "ZCARD " FREE_ASIDE), 500);
-	assert_in_range(ask(&f, "TTL " FREE_ASIDE), 590, 600);
+	assert_int_equal(redis_server_ask(&f.server, "ZCARD " FREE_ASIDE), 500);
+	assert_in_range(
+		redis_server_ask(&f.server, "TTL " FREE_ASIDE), 590, 600);
 	assert_false(done);
 	fixture_fini(&f);
 }
@@ -178,10 +159,11 @@ a_refused_batch_leaves_the_connection_clean(void **state)
 
 	(void)state;
 	fixture_start(&f);
-	assert_int_equal(ask(&f, "SADD " USERS_ASIDE " no-hash"), 1);
+	assert_int_equal(
+		redis_server_ask(&f.server, "SADD " USERS_ASIDE " no-hash"), 1);
 	assert_int_equal(commit(&f, 1000, &done, &err), -ERROR_REDIS_ERROR);
 	assert_string_equal(err.code, "WRONGTYPE");
-	assert_int_equal(ask(&f, "DEL " USERS_ASIDE), 1);
+	assert_int_equal(redis_server_ask(&f.server, "DEL " USERS_ASIDE), 1);
 	assert_int_equal(commit(&f, 1000, &done, &err), 0);
 	assert_true(done);
 	fixture_fini(&f);

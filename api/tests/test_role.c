@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/role.h"
 #include "common/clock.h"
-#include "common/config.h"
 #include "common/error.h"
 #include "common/log.h"
-#include "common/metrics.h"
 #include "common/pg.h"
 #include "common/pool_admin.h"
 #include "common/schema.h"
@@ -12,8 +10,7 @@
 #include "common/tests/unit.h"
 
 struct env {
-	struct metrics *metrics;
-	struct pg_pools *pools;
+	struct pg_fixture_pools pg;
 	struct role first, second; /* of two apis */
 };
 
@@ -22,22 +19,18 @@ setup(void **state)
 {
 	static struct env env;
 	const struct pg_wait wait = { clock_now_ns() + 20 * NS_PER_S, -1 };
-	struct settings settings;
 	struct error err = { 0 };
 	int applied;
 
 	*state = NULL;
 	if (!pg_fixture_is_there())
 		return 0;
-	pg_fixture_settings(&settings, pg_fixture_new_database());
-	env.metrics = metrics_new();
-	if (pg_pools_new(&settings, "test_role", env.metrics, &env.pools,
-		    &err) != 0 ||
-		schema_apply(pg_write_pool(env.pools), &wait, &applied, &err) !=
-			0)
+	pg_fixture_pools_open(&env.pg);
+	if (schema_apply(pg_write_pool(env.pg.pools), &wait, &applied, &err) !=
+		0)
 		fail_msg("%s", err.msg);
 	env.first = (struct role){
-		.pg = env.pools, .name = "reconciler", .holder = "one"
+		.pg = env.pg.pools, .name = "reconciler", .holder = "one"
 	};
 	env.second = env.first;
 	env.second.holder = "two";
@@ -50,10 +43,8 @@ teardown(void **state)
 {
 	struct env *env = *state;
 
-	if (env == NULL)
-		return 0;
-	pg_pools_free(env->pools);
-	metrics_free(env->metrics);
+	if (env != NULL)
+		pg_fixture_pools_close(&env->pg);
 	return 0;
 }
 
@@ -87,7 +78,7 @@ let_the_lease_run_out(struct env *env)
 {
 	const struct pg_wait wait = { clock_now_ns() + 20 * NS_PER_S, -1 };
 	CLEANUP(pg_result_cleanup) PGresult *result = NULL;
-	struct pool *pool = pg_write_pool(env->pools);
+	struct pool *pool = pg_write_pool(env->pg.pools);
 	struct pool_entry *entry;
 	struct error err = { 0 };
 
@@ -147,13 +138,13 @@ who_cannot_ask_goes_on_while_the_lease_lasts(void **state)
 	struct error err;
 
 	assert_true(take(&env->first));
-	pool_suspend(pg_write_pool(env->pools));
+	pool_suspend(pg_write_pool(env->pg.pools));
 	assert_int_equal(keep_now(&env->first, &err), 0);
 	env->first.ends_at_ns =
 		clock_now_ns(); /* and then another may have it */
 	assert_int_equal(keep_now(&env->first, &err), -ERROR_CANCELLED);
 	assert_false(env->first.mine);
-	pool_resume(pg_write_pool(env->pools));
+	pool_resume(pg_write_pool(env->pg.pools));
 }
 
 int

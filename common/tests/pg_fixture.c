@@ -3,6 +3,9 @@
 
 #include "common/clock.h"
 #include "common/config.h"
+#include "common/error.h"
+#include "common/metrics.h"
+#include "common/pg.h"
 #include "common/tests/unit.h"
 
 #include <libpq-fe.h>
@@ -157,4 +160,24 @@ pg_fixture_settings(struct settings *settings, const char *uri)
 		.datasource_connection_timeout_ns = 2 * NS_PER_S,
 		.datasource_validation_timeout_ns = 5 * NS_PER_S,
 	};
+}
+
+void
+pg_fixture_pools_open(struct pg_fixture_pools *pools)
+{
+	struct settings settings;
+	struct error err = { 0 };
+
+	pg_fixture_settings(&settings, pg_fixture_new_database());
+	pools->metrics = metrics_new();
+	if (pg_pools_new(&settings, "test", pools->metrics, &pools->pools,
+		    &err) != 0)
+		fail_msg("%s", err.msg);
+}
+
+void
+pg_fixture_pools_close(struct pg_fixture_pools *pools)
+{
+	pg_pools_free(pools->pools);
+	metrics_free(pools->metrics);
 }

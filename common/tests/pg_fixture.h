@@ -12,6 +12,8 @@
 
 #include <stdbool.h>
 
+struct metrics;
+struct pg_pools;
 struct settings;
 
 /* Group setup and teardown, for cmocka_run_group_tests(). */
@@ -25,5 +27,13 @@ bool pg_fixture_is_there(void);
 const char *pg_fixture_new_database(void);
 /* Three connections, short times, nothing else. */
 void pg_fixture_settings(struct settings *settings, const char *uri);
+
+/* Pools on a database of their own; for a test's setup and teardown. */
+struct pg_fixture_pools {
+	struct metrics *metrics;
+	struct pg_pools *pools;
+};
+void pg_fixture_pools_open(struct pg_fixture_pools *pools);
+void pg_fixture_pools_close(struct pg_fixture_pools *pools);
 
 #endif

@@ -2,6 +2,7 @@
 #include "common/tests/redis_server.h"
 
 #include "common/clock.h"
+#include "common/config.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -136,4 +137,38 @@ redis_server_stop(struct redis_server *server)
 {
 	end(server, SIGTERM);
 	nftw(server->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+void
+redis_server_settings(const struct redis_server *server, struct settings *ret)
+{
+	*ret = (struct settings){
+		.redis_host = "127.0.0.1",
+		.redis_port = server->port,
+		.redis_timeout_ns = 5 * NS_PER_S,
+		.redis_pool_max_active = 1,
+		.redis_pool_max_idle = 1,
+		.redis_pool_max_wait_ns = 5 * NS_PER_S,
+		.redis_pool_max_waiters = 10,
+	};
+}
+
+long long
+redis_server_ask(const struct redis_server *server, const char *command)
+{
+	redisContext *context = redisConnect("127.0.0.1", server->port);
+
+	must(context != NULL && context->err == 0, "redis: connect");
+	redisReply *reply = redisCommand(context, command);
+	must(reply != NULL, command);
+	if (reply->type == REDIS_REPLY_ERROR)
+		fprintf(stderr, "%s: %s\n", command, reply->str);
+	must(reply->type != REDIS_REPLY_ERROR, "redis");
+
+	long long result = reply->type == REDIS_REPLY_ARRAY
+				   ? (long long)reply->elements
+				   : reply->integer;
+	freeReplyObject(reply);
+	redisFree(context);
+	return result;
 }

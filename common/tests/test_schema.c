@@ -13,26 +13,15 @@
 #include <glob.h>
 #include <pthread.h>
 
-struct env {
-	struct metrics *metrics;
-	struct pg_pools *pools;
-};
-
 static int
 setup(void **state)
 {
-	static struct env env;
-	struct settings settings;
-	struct error err = { 0 };
+	static struct pg_fixture_pools env;
 
 	*state = NULL;
 	if (!pg_fixture_is_there())
 		return 0;
-	pg_fixture_settings(&settings, pg_fixture_new_database());
-	env.metrics = metrics_new();
-	if (pg_pools_new(&settings, "test_schema", env.metrics, &env.pools,
-		    &err) != 0)
-		fail_msg("%s", err.msg);
+	pg_fixture_pools_open(&env);
 	*state = &env;
 	return 0;
 }
@@ -40,17 +29,13 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-	struct env *env = *state;
-
-	if (env == NULL)
-		return 0;
-	pg_pools_free(env->pools);
-	metrics_free(env->metrics);
+	if (*state != NULL)
+		pg_fixture_pools_close(*state);
 	return 0;
 }
 
 /* In every test that has one: skips it without a server. */
-static struct env *
+static struct pg_fixture_pools *
 env_of(void **state)
 {
 	pg_fixture_need();
@@ -58,7 +43,7 @@ env_of(void **state)
 }
 
 struct attempt {
-	struct env *env;
+	struct pg_fixture_pools *env;
 	int rc, applied;
 	struct error err;
 };
@@ -82,7 +67,7 @@ migrate(void *arg)
 }
 
 static void
-run_sql(struct env *env, const char *sql)
+run_sql(struct pg_fixture_pools *env, const char *sql)
 {
 	struct pool *pool = pg_write_pool(env->pools);
 	const struct pg_wait wait = { clock_now_ns() + 20 * NS_PER_S, -1 };
@@ -174,7 +159,7 @@ failed_migration_leaves_nothing(void **state)
 static void
 a_migration_goes_on_until_it_is_done(void **state)
 {
-	struct env *env = env_of(state);
+	struct pg_fixture_pools *env = env_of(state);
 	struct pool *pool = pg_write_pool(env->pools);
 
 	run_sql(env, "CREATE TABLE issue_rejection (i integer)");
@@ -191,7 +176,7 @@ a_migration_goes_on_until_it_is_done(void **state)
 static void
 a_migration_ends_when_asked_to(void **state)
 {
-	struct env *env = env_of(state);
+	struct pg_fixture_pools *env = env_of(state);
 	struct pool *pool = pg_write_pool(env->pools);
 
 	pool_suspend(pool); /* it waits for a connection, for long */

@@ -717,8 +717,8 @@ def test_nothing_is_said_of_figures_that_are_whole(monkeypatch):
 def test_memory_elsewhere_is_what_the_daemons_say(monkeypatch):
     watch = Watch(deployment_with(
         monkeypatch, *({"process_resident_memory_bytes": mb * 2**20} for mb in (20, 60, 30))))
-    for now in (0, 1, 5, 10):
-        watch._sample_rss(now)
+    for second in (0, 1, 5, 10):
+        watch._sample_rss(second)
     assert watch.rss == [(0, {"api": 20}), (5, {"api": 60}), (10, {"api": 30})]
     assert watch.peak_rss == {"api": 60}
 
@@ -728,8 +728,8 @@ def test_peaks_here_are_those_between_the_samples_too(monkeypatch):
                                   pids=lambda: {"api": 1, "consumer": 2}))
     told = iter([20, 15, 90, 15, 21, 15])
     monkeypatch.setattr(watching, "rss_mb", lambda _: next(told))
-    for now in (0, 1, 5):
-        watch._sample_rss(now)
+    for second in (0, 1, 5):
+        watch._sample_rss(second)
     assert [by["api"] for _, by in watch.rss] == [20, 21]
     assert watch.peak_rss == {"api": 90, "consumer": 15}
 

@@ -7,7 +7,6 @@ free numbers and the total add up.
 
 import os
 import signal
-import time
 from pathlib import Path
 
 from service import wait_for
@@ -33,6 +32,38 @@ def check_rows(service, event, total):
     assert all(1 <= number <= total for number in numbers)
     assert service.holders(event) == {row[0] for row in rows}
     service._check_sum(event, len(rows), total)
+
+
+def sold_in_part(make_service, total=100):
+    """(service, api, event, answers): thirty have a coupon, and all is at rest."""
+    service = make_service()
+    api = service.api()
+    service.consumer()
+    event = service.event(api, total)
+    answers = Load([api.port], event, range(1, 31), keys=True).join()
+    service.settle(event)
+    return service, api, event, answers
+
+
+def age(service, event, answers, next_, **fields):
+    """Redis as it was when the event's next number was `next_`."""
+    service.redis.hset(f"{{c:{event}}}:event", mapping={"next": next_, **fields})
+    for answer in answers:
+        if answer.body["seq"] >= next_:
+            service.redis.hdel(f"{{c:{event}}}:users", answer.user)
+
+
+def restart_redis(service):
+    service.stack.stop("redis")
+    service.stack.start("redis")
+
+
+def goes_on(service, api, event, answers, users=range(31, 41), total=100):
+    """More users are let in, and nobody was given a number twice."""
+    answers = answers + Load([api.port], event, users, keys=True).join()
+    assert {a.status for a in answers} == {202}
+    service.settle(event)
+    service.check(event, total, answers)
 
 
 def test_flushall_under_load(make_service):
@@ -123,148 +154,86 @@ def test_a_stopped_api_does_not_keep_an_event_closed(make_service):
 
 def test_redis_back_with_older_numbers(make_service):
     """An old snapshot: found by the new run id, before numbers collide."""
-    service = make_service()
-    api = service.api()
-    service.consumer()
-    event = service.event(api, 100)
-    answers = Load([api.port], event, range(1, 31), keys=True).join()
-    service.settle(event)
-    users = f"{{c:{event}}}:users"
-    # As if the last ten had never been written.
-    service.redis.hset(f"{{c:{event}}}:event", "next", 21)
-    for answer in answers:
-        if answer.body["seq"] > 20:
-            service.redis.hdel(users, answer.user)
-    service.stack.stop("redis")
-    service.stack.start("redis")
+    service, api, event, answers = sold_in_part(make_service)
+    age(service, event, answers, 21)
+    restart_redis(service)
     wait_for(lambda: rebuilds(api, "restarted") == 1, what="the rebuild")
-    answers += Load([api.port], event, range(31, 41), keys=True).join()
-    assert {a.status for a in answers} == {202}
-    service.settle(event)
-    service.check(event, 100, answers)
+    goes_on(service, api, event, answers)
 
 
 def test_older_numbers_are_fenced_before_their_rebuild_begins(make_service):
     """It may have to wait: here for a lease that somebody else holds."""
-    service = make_service()
-    api = service.api()
-    service.consumer()
-    event = service.event(api, 100)
-    answers = Load([api.port], event, range(1, 31), keys=True).join()
-    service.settle(event)
+    service, api, event, answers = sold_in_part(make_service)
     service.query("INSERT INTO event_rebuild VALUES (%s, 'somebody',"
                   " now() + interval '8 s') ON CONFLICT (coupon_id) DO UPDATE"
                   " SET holder = 'somebody', expires_at = excluded.expires_at",
                   event)
     service.redis.hset(f"{{c:{event}}}:event", "next", 21)
-    service.stack.stop("redis")
-    service.stack.start("redis")
+    restart_redis(service)
     wait_for(lambda: "older numbers" in api.log.read_text(), what="the check")
-    answers += Load([api.port], event, range(31, 41), keys=True).join()
-    assert {a.status for a in answers} == {202}
-    service.settle(event)
-    service.check(event, 100, answers)  # nobody was given a number twice
-
-
-def age(service, event, answers, next_, **fields):
-    """Redis as it was when the event's next number was `next_`."""
-    service.redis.hset(f"{{c:{event}}}:event", mapping={"next": next_, **fields})
-    for answer in answers:
-        if answer.body["seq"] >= next_:
-            service.redis.hdel(f"{{c:{event}}}:users", answer.user)
+    goes_on(service, api, event, answers)
 
 
 def test_an_api_that_starts_with_an_older_redis_gives_no_number_twice(make_service):
     """All stopped, an old snapshot put back, all started: no new run id."""
-    service = make_service()
-    api = service.api()
-    service.consumer()
-    event = service.event(api, 100)
-    answers = Load([api.port], event, range(1, 31), keys=True).join()
-    service.settle(event)
+    service, api, event, answers = sold_in_part(make_service)
     api.stop()
     age(service, event, answers, 21)
     api = service.api(ready=False)
     wait_for(lambda: "api started" in api.tail(), what="its port")
-    answers += Load([api.port], event, range(31, 41), keys=True).join()
-    assert {a.status for a in answers} == {202}
-    service.settle(event)
-    service.check(event, 100, answers)
+    goes_on(service, api, event, answers)
     assert rebuilds(api, "restarted") == 1
 
 
 def test_an_event_with_broken_keys_keeps_no_other_from_the_check(make_service):
-    service = make_service()
-    api = service.api()
-    service.consumer()
-    broken, event = service.event(api, 100), service.event(api, 100)
-    answers = Load([api.port], event, range(1, 31), keys=True).join()
-    service.settle(event)
+    service, api, event, answers = sold_in_part(make_service)
+    broken = service.event(api, 100)
     api.stop()
     service.redis.set(f"{{c:{broken}}}:pending", "no sorted set")
     age(service, event, answers, 21)
     api = service.api()
     wait_for(lambda: rebuilds(api, "restarted") == 1, what="the rebuild")
     assert f'"event not checked" coupon={broken}' in api.log.read_text()
-    answers += Load([api.port], event, range(31, 41), keys=True).join()
-    service.settle(event)
-    service.check(event, 100, answers)
+    goes_on(service, api, event, answers)
 
 
 def test_a_redis_from_before_more_stock_was_added(make_service):
     """Sold out, as far as it knows: its total is as old as its numbers."""
-    service = make_service()
-    api = service.api()
-    service.consumer()
-    event = service.event(api, 30)
-    answers = Load([api.port], event, range(1, 31), keys=True).join()
-    service.settle(event)
+    service, api, event, answers = sold_in_part(make_service, total=30)
     version = service.redis.hget(f"{{c:{event}}}:event", "version")
     assert service.admin(api, "PUT", f"/api/coupons/{event}/total",
                          {"total": 60}).status == 200
     answers += Load([api.port], event, range(31, 51), keys=True).join()
     service.settle(event)
     age(service, event, answers, 31, total=30, version=version)
-    service.stack.stop("redis")
-    service.stack.start("redis")
+    restart_redis(service)
     wait_for(lambda: rebuilds(api, "restarted") == 1, what="the rebuild")
-    answers += Load([api.port], event, range(51, 61), keys=True).join()
-    assert {a.status for a in answers} == {202}
-    service.settle(event)
-    service.check(event, 60, answers)
+    goes_on(service, api, event, answers, range(51, 61), total=60)
 
 
 def test_an_older_redis_is_fenced_although_kafka_is_away(make_service):
     """What PostgreSQL has rows of is not given out while Kafka is waited for."""
-    service = make_service()
-    api = service.api()
-    service.consumer()
-    event = service.event(api, 100)
-    answers = Load([api.port], event, range(1, 31), keys=True).join()
-    service.settle(event)
+    service, api, event, answers = sold_in_part(make_service)
     api.stop()  # what it has seen would be known as well
     api = service.api()
     broker = service.stack.pid("kafka")
     os.kill(broker, signal.SIGSTOP)
     try:
         age(service, event, answers, 21)
-        service.stack.stop("redis")
-        service.stack.start("redis")
+        restart_redis(service)
         wait_for(lambda: service.redis.hget(f"{{c:{event}}}:event", "fenced")
                  != "0", 3, "the fence, before the gate opens")
     finally:
         os.kill(broker, signal.SIGCONT)
-    answers += Load([api.port], event, range(31, 41), keys=True).join()
-    assert {a.status for a in answers} == {202}
-    service.settle(event)
-    service.check(event, 100, answers)
+    goes_on(service, api, event, answers)
 
 
 def lease_of(service, event):
-    """(fence epoch, whether the lease on its rebuild holds), or None."""
+    """(fence epoch, end, whether that is yet to come) of its rebuild, or None."""
     rows = service.query(
-        "SELECT c.fence_epoch, r.expires_at > now() FROM event_rebuild r"
-        " JOIN coupon c ON c.id = r.coupon_id WHERE c.id = %s", event)
+        "SELECT c.fence_epoch, r.expires_at, r.expires_at > now()"
+        " FROM event_rebuild r JOIN coupon c ON c.id = r.coupon_id"
+        " WHERE c.id = %s", event)
     return rows[0] if rows else None
 
 
@@ -278,9 +247,11 @@ def test_a_rebuild_that_waits_for_kafka_keeps_its_lease_and_ends_when_told(make_
     wait_for(lambda: service.redis.zcard(f"{{c:{event}}}:pending") == 0,
              what="Kafka's acknowledgement")
     service.redis.hset(f"{{c:{event}}}:event", mapping={"fenced": 99, "epoch": 99})
-    wait_for(lambda: lease_of(service, event), what="the rebuild")
-    time.sleep(6.5)  # the lease is one of 5 s
-    assert lease_of(service, event) == (100, True)
+    _, end, _ = wait_for(lambda: lease_of(service, event), what="the rebuild")
+    wait_for(lambda: service.query("SELECT now() > %s", end)[0][0],
+             what="the end of the first lease")
+    epoch, _, holds = lease_of(service, event)
+    assert (epoch, holds) == (100, True)
     api.signal(signal.SIGTERM)
     assert api.process.wait(8 * PATIENCE) == 0
 

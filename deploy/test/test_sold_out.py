@@ -59,7 +59,7 @@ def test_a_flood_costs_one_command_per_latch_time(service, slow_redis):
 
     def ran(seconds):
         before = scripts_run(service)
-        time.sleep(seconds)
+        time.sleep(seconds)  # the length of the look
         return scripts_run(service) - before
     with flood(api, event) as load:
         wait_for(lambda: load.count(409) > 200, what="the flood")
